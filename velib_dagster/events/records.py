@@ -1,0 +1,157 @@
+"""The records that travel through Kafka, defined once.
+
+JSON of the topics, Spark schemas, the CSV header, SQL columns with their comments and the JSON Schemas in
+`docs/schemas/` all derive from these structs. How a record comes about belongs to `advance.py`.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from velib_dagster.feed.reports import PollKind
+
+
+class StationState(msgspec.Struct, frozen=True, kw_only=True):
+    """The station as it is: one record per change of a station's state, name or place (topic `states`, compacted)."""
+
+    station_code: Annotated[str, Meta(description="Public code of the station; a string, may carry a suffix (7101_relais)")]
+    name: Annotated[str, Meta(description="Name of the station")]
+    zone: Annotated[str, Meta(description="Arrondissement in Paris (Paris 16e), commune elsewhere")]
+    cell: Annotated[str, Meta(description="H3 cell of resolution 8, about 0.74 km²")]
+    lat: Annotated[float, Meta(description="Latitude, degrees WGS84")]
+    lon: Annotated[float, Meta(description="Longitude, degrees WGS84")]
+    capacity: Annotated[int | None, Meta(description="Docks that the operator declares, the last good value")]
+    since: Annotated[datetime, Meta(description="Poll time (UTC) since which the station has held this state")]
+    bikes: Annotated[int, Meta(description="Bikes available")]
+    mechanical: Annotated[int | None, Meta(description="Mechanical bikes available")]
+    ebike: Annotated[int | None, Meta(description="E-bikes available")]
+    docks: Annotated[int | None, Meta(description="Free docks")]
+    is_installed: Annotated[bool, Meta(description="The station is on the street")]
+    is_renting: Annotated[bool, Meta(description="The station lets bikes")]
+    is_returning: Annotated[bool, Meta(description="The station takes bikes back")]
+    last_reported: Annotated[
+        datetime | None, Meta(description="The feed's own time stamp (UTC): an hourly heartbeat, not the time of the counts")
+    ]
+
+    @property
+    def in_service(self) -> bool:
+        """Installed, renting and returning."""
+        return self.is_installed and self.is_renting and self.is_returning
+
+
+class Spell(msgspec.Struct, frozen=True, kw_only=True):
+    """A station held one state from `since` to `until`: one finished spell (topic `spells`, one row of the CSV archive)."""
+
+    station_code: Annotated[str, Meta(description="Public code of the station; a string, may carry a suffix (7101_relais)")]
+    name: Annotated[str, Meta(description="Name of the station")]
+    zone: Annotated[str, Meta(description="Arrondissement in Paris (Paris 16e), commune elsewhere")]
+    cell: Annotated[str, Meta(description="H3 cell of resolution 8, about 0.74 km²")]
+    lat: Annotated[float, Meta(description="Latitude, degrees WGS84")]
+    lon: Annotated[float, Meta(description="Longitude, degrees WGS84")]
+    capacity: Annotated[int | None, Meta(description="Docks that the operator declares, the last good value")]
+    since: Annotated[datetime, Meta(description="Start of the spell (UTC), inclusive")]
+    until: Annotated[datetime, Meta(description="End of the spell (UTC), exclusive")]
+    seconds: Annotated[int, Meta(description="Length of the spell in seconds, the weight of its values")]
+    bikes: Annotated[int, Meta(description="Bikes available")]
+    mechanical: Annotated[int | None, Meta(description="Mechanical bikes available")]
+    ebike: Annotated[int | None, Meta(description="E-bikes available")]
+    docks: Annotated[int | None, Meta(description="Free docks")]
+    is_installed: Annotated[bool, Meta(description="The station is on the street")]
+    is_renting: Annotated[bool, Meta(description="The station lets bikes")]
+    is_returning: Annotated[bool, Meta(description="The station takes bikes back")]
+    last_reported: Annotated[
+        datetime | None, Meta(description="The feed's own time stamp (UTC): an hourly heartbeat, not the time of the counts")
+    ]
+
+
+class NetworkTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over the stations of one usable poll; a sum leaves out stations where the value is unknown."""
+
+    stations: int
+    in_service: int
+    bikes: int
+    mechanical: int
+    ebike: int
+    docks: int
+    capacity: int
+
+
+class LastUsable(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest poll whose reports counted."""
+
+    time: datetime
+    reports: int
+
+
+class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One try to poll the feed, answered or not (topic `polls`): with the states, the producer's whole memory."""
+
+    snapshot: Annotated[str, Meta(description="Name of the raw snapshot; names sort in the order of the polls")]
+    time: Annotated[datetime, Meta(description="Poll time (UTC): the Date header of the answer, the event time of all that follows")]
+    kind: Annotated[PollKind, Meta(description="usable, repaired, or why the poll gives no station events")]
+    reason: Annotated[str, Meta(description="What was found, in words; empty for a plain usable poll")]
+    rows: Annotated[int, Meta(description="Rows in the answer, refused ones included")]
+    total_count: Annotated[int | None, Meta(description="Rows that the feed says it has")]
+    reports: Annotated[int, Meta(description="Valid rows")]
+    refused: Annotated[dict[str, int], Meta(description="Refused rows by reason")]
+    repaired: Annotated[int, Meta(description="Reports completed with the last good name, place or capacity")]
+    changed: Annotated[int, Meta(description="Stations whose state, name or place changed: records sent to states")]
+    unchanged: Annotated[int, Meta(description="Stations reported as they were: nothing sent")]
+    stale: Annotated[int, Meta(description="Reports whose last_reported went back; a sign of the feed's health that decides nothing")]
+    spells: Annotated[int, Meta(description="Finished spells sent")]
+    totals: Annotated[NetworkTotals | None, Meta(description="Network totals of a usable poll")]
+    clock_offset_seconds: Annotated[
+        int | None, Meta(description="Date header minus local clock where it was more than 120 s off and the local clock was used")
+    ]
+    last_usable: Annotated[LastUsable | None, Meta(description="Newest usable poll so far, this one included")]
+    last_cut: Annotated[datetime | None, Meta(description="Newest time at which all running spells were cut")]
+    absent: Annotated[
+        dict[str, datetime], Meta(description="Stations missing from the newest usable poll, with the time of their last report")
+    ]
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def utc(value: datetime) -> datetime:
+    """The same instant as UTC, so that one instant has one text."""
+    return value.astimezone(UTC)
+
+
+def encode(record: StationState | Spell | PollRecord) -> bytes:
+    """The record's JSON, UTF-8."""
+    return _ENCODER.encode(record)
+
+
+decode_state: Final = msgspec.json.Decoder(StationState).decode
+decode_spell: Final = msgspec.json.Decoder(Spell).decode
+decode_poll: Final = msgspec.json.Decoder(PollRecord).decode
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One field of a record as the stores see it."""
+
+    name: str
+    type: type
+    nullable: bool
+    description: str
+
+
+def columns(record: type[msgspec.Struct]) -> tuple[Column, ...]:
+    """The fields of a record in order, with plain type, nullability and description."""
+    found: list[Column] = []
+    for name, hint in get_type_hints(record, include_extras=True).items():
+        described = get_origin(hint) is Annotated
+        inner = get_args(hint)[0] if described else hint
+        options = [option for option in get_args(inner) if option is not type(None)]
+        nullable = type(None) in get_args(inner)
+        plain = options[0] if nullable else inner
+        description = next((m.description for m in getattr(hint, "__metadata__", ()) if m.description), "")
+        found.append(Column(name, get_origin(plain) or plain, nullable, description))
+    return tuple(found)
+
+
+CSV_HEADER: Final = tuple(column.name for column in columns(Spell))
+"""Columns of the archive: the fields of a spell, in order."""

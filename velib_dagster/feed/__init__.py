@@ -1,0 +1,1 @@
+"""From the feed to reports: the first step of the way of the data."""

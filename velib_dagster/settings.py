@@ -1,0 +1,332 @@
+"""Where a platform lives, which feed it serves and where its parts answer.
+
+Every command, Dagster run, streaming job and service reads its settings here, once, from the environment and
+the home's own file; nothing else reads environment variables. It must not start, connect to or import any part.
+"""
+
+import json
+import os
+import re
+import stat
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+LAYOUT_VERSION: Final = 1
+"""Version of the home folder's layout; a home of another version is refused."""
+
+VELIB_URL: Final = (
+    "https://opendata.paris.fr/api/explore/v2.1/catalog/datasets/velib-disponibilite-en-temps-reel/exports/json"
+)
+LOOPBACK: Final = "127.0.0.1"
+CREDIT: Final = "Data: Vélib' Métropole / Smovengo, Ville de Paris open data, ODbL 1.0"
+
+PORT_NAMES: Final = ("kafka", "kafka_controller", "postgres", "mlflow", "dagster", "dagster_code", "simulator")
+
+
+class SettingsError(Exception):
+    """A setting, or the home's file, can't be used; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One source of answers: a name that topics and the database carry, and how it is polled."""
+
+    name: str
+    url: str
+    simulated: bool = False
+    every_seconds: int = 60
+    max_hold_seconds: int = 660
+    timezone: str = "Europe/Paris"
+
+    @property
+    def zone_info(self) -> ZoneInfo:
+        """The feed's own time zone: days of the archive and of statistics are days there."""
+        return ZoneInfo(self.timezone)
+
+
+def feed_named(text: str) -> Feed:
+    """The feed that `--feed` names: live, simulated, recordings, or a URL.
+
+    A URL gives a feed named after its host, so that its topics and database tell whose they are.
+    """
+    match text:
+        case "live" | "velib":
+            return Feed("velib", VELIB_URL)
+        case "simulated":
+            return Feed("simulated", "", simulated=True)
+        case "recordings":
+            return Feed("recordings", "")
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = f"feed {text!r} is none of live, simulated, recordings, http(s)://…"
+        raise SettingsError(msg)
+    name = re.sub(r"[^a-z0-9]+", "_", parts.hostname.lower()).strip("_")
+    return Feed(f"feed_{name}" if name[0].isdigit() else name, text)
+
+
+def data_root() -> Path:
+    """The folder that holds the homes of all feeds of this user."""
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "velib-dagster"
+
+
+def cache_root() -> Path:
+    """The folder for what can be fetched again (Kafka's jars); shared by all homes of this user."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "velib-dagster"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a part needs to know; `Settings.load` makes one from the environment and the home's file.
+
+    An address (`VELIB_KAFKA`, `VELIB_POSTGRES`, `VELIB_MLFLOW`) given in the environment stands for a part that
+    runs elsewhere: the platform then uses it and starts none of its own.
+    """
+
+    home: Path
+    feed: Feed
+    ports: dict[str, int] = field(default_factory=dict)
+    kafka_address: str | None = None
+    postgres_address: str | None = None
+    mlflow_address: str | None = None
+    zones_file: Path | None = None
+    host: str = LOOPBACK
+
+    @classmethod
+    def load(cls, home: Path | str | None = None, feed: str | None = None) -> Self:
+        """Settings of the home (argument, else `VELIB_HOME`, else the feed's default home).
+
+        A home that exists names its own feed; asking for another one there is an error, since one platform serves
+        one feed.
+
+        Raises:
+            SettingsError: a home of another layout version or feed, an unreadable file, a number out of range.
+        """
+        env = os.environ
+        asked = feed or env.get("VELIB_FEED")
+        given_home = home or env.get("VELIB_HOME")
+        if given_home:
+            home_path = Path(given_home).expanduser().absolute()
+        elif asked:
+            home_path = data_root() / feed_named(asked).name
+        else:
+            home_path = usual_home()
+        stored = read_home_file(home_path)
+        if stored is None:
+            feed_settings = feed_named(asked or ("simulated" if home_path.name == "simulated" else "live"))
+            ports: dict[str, int] = {}
+        else:
+            feed_settings = stored.feed
+            ports = stored.ports
+            if asked is not None and feed_named(asked).name != feed_settings.name:
+                msg = (
+                    f"{home_path} serves the feed {feed_settings.name!r}, not {asked!r}: "
+                    "one home serves one feed; give another --home"
+                )
+                raise SettingsError(msg)
+        if env.get("VELIB_FEED_URL"):
+            feed_settings = replace(feed_settings, url=env["VELIB_FEED_URL"])
+        feed_settings = replace(
+            feed_settings,
+            every_seconds=_whole_number("VELIB_EVERY_SECONDS", feed_settings.every_seconds, 10),
+            max_hold_seconds=_whole_number("VELIB_MAX_HOLD_SECONDS", feed_settings.max_hold_seconds, 60),
+            timezone=env.get("VELIB_TIMEZONE", feed_settings.timezone),
+        )
+        zones = env.get("VELIB_ZONES")
+        return cls(
+            home=home_path,
+            feed=feed_settings,
+            ports=ports,
+            kafka_address=env.get("VELIB_KAFKA") or None,
+            postgres_address=env.get("VELIB_POSTGRES") or None,
+            mlflow_address=env.get("VELIB_MLFLOW") or None,
+            zones_file=Path(zones).expanduser() if zones else None,
+            host=env.get("VELIB_HOST", LOOPBACK),
+        )
+
+    def save(self) -> None:
+        """Write the home's file, atomically; makes the home (mode 0700 is not forced: PostgreSQL may run as another user)."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        content = {
+            "layout": LAYOUT_VERSION,
+            "feed": {
+                "name": self.feed.name,
+                "url": self.feed.url,
+                "simulated": self.feed.simulated,
+                "every_seconds": self.feed.every_seconds,
+                "max_hold_seconds": self.feed.max_hold_seconds,
+                "timezone": self.feed.timezone,
+            },
+            "ports": self.ports,
+        }
+        write_atomically(self.home / HOME_FILE, json.dumps(content, indent=1).encode())
+
+    @property
+    def raw(self) -> Path:
+        """Folder of the raw snapshots."""
+        return self.home / "raw"
+
+    @property
+    def archive(self) -> Path:
+        """Folder of the CSV archive, one file a day."""
+        return self.home / "archive"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of Spark's checkpoints, one below it for each query."""
+        return self.home / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the parts' logs."""
+        return self.home / "logs"
+
+    @property
+    def kafka(self) -> str:
+        """Bootstrap servers of Kafka, `host:port[,host:port]`."""
+        return self.kafka_address or f"{LOOPBACK}:{self.port('kafka')}"
+
+    @property
+    def mlflow(self) -> str:
+        """Address of the MLflow server."""
+        return self.mlflow_address or f"http://{LOOPBACK}:{self.port('mlflow')}"
+
+    @property
+    def database(self) -> str:
+        """Name of the feed's database."""
+        return self.feed.name
+
+    def postgres(self, database: str | None = None) -> str:
+        """libpq address of a database (the feed's own unless named), as its owner, **with the password**.
+
+        Never print it and never put it on a command line. `VELIB_POSTGRES` is an address without database and may
+        leave out the password, which then comes from `VELIB_POSTGRES_PASSWORD` (or libpq's own password file).
+        """
+        name = database or self.database
+        if self.postgres_address is None:
+            return f"postgresql://platform:{self.secret('postgres')}@{LOOPBACK}:{self.port('postgres')}/{name}"
+        parts = urlsplit(self.postgres_address)
+        password = parts.password or os.environ.get("VELIB_POSTGRES_PASSWORD")
+        user = parts.username or "platform"
+        login = f"{user}:{password}" if password else user
+        query = f"?{parts.query}" if parts.query else ""
+        return f"postgresql://{login}@{parts.hostname}:{parts.port or 5432}/{name}{query}"
+
+    def port(self, name: str) -> int:
+        """The port of a part of this home.
+
+        Raises:
+            SettingsError: the home has none yet, since nothing was started in it.
+        """
+        try:
+            return self.ports[name]
+        except KeyError:
+            msg = f"{self.home} has no port for {name} yet: start the platform there once (velib up)"
+            raise SettingsError(msg) from None
+
+    def topic(self, name: str) -> str:
+        """The feed's topic: `states`, `spells` or `polls` behind the feed's name."""
+        return f"{self.feed.name}.{name}"
+
+    def secret(self, name: str) -> str:
+        """A generated password, kept in a file of mode 0600 in the home; made at the first call."""
+        path = self.home / "secrets" / name
+        try:
+            return path.read_text().strip()
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.chmod(stat.S_IRWXU)
+            import secrets  # noqa: PLC0415 - only a new home needs it
+
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_urlsafe(24))
+            return path.read_text().strip()
+
+
+HOME_FILE: Final = "home.json"
+
+
+@dataclass(frozen=True)
+class HomeFile:
+    """What a home says of itself."""
+
+    feed: Feed
+    ports: dict[str, int]
+
+
+def read_home_file(home: Path) -> HomeFile | None:
+    """The home's file, or None where there is none yet.
+
+    Raises:
+        SettingsError: it can't be read, or is of another layout version.
+    """
+    path = home / HOME_FILE
+    try:
+        content = json.loads(path.read_bytes())
+        layout = content["layout"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{path} can't be read ({error}): restore it, or start a new home with --home"
+        raise SettingsError(msg) from error
+    if layout != LAYOUT_VERSION:
+        msg = (
+            f"{home} has layout version {layout}, and this program knows version {LAYOUT_VERSION}: "
+            "use the program that made it, or another --home"
+        )
+        raise SettingsError(msg)
+    try:
+        return HomeFile(Feed(**content["feed"]), {str(k): int(v) for k, v in content["ports"].items()})
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{path} is damaged ({error}): restore it, or start a new home with --home"
+        raise SettingsError(msg) from error
+
+
+def usual_home() -> Path:
+    """The home meant where none is named: the live feed's if it exists, else the only one there is, else the live feed's."""
+    live = data_root() / "velib"
+    if (live / HOME_FILE).exists() or not data_root().is_dir():
+        return live
+    homes = [path for path in data_root().iterdir() if (path / HOME_FILE).exists()]
+    return homes[0] if len(homes) == 1 else live
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file so that a reader, or a crash, sees the old bytes or the new ones, on disk (fsync) on return."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _whole_number(variable: str, default: int, least: int) -> int:
+    text = os.environ.get(variable)
+    if text is None:
+        return default
+    if not text.isdigit() or int(text) < least:
+        msg = f"{variable}={text!r} must be a whole number of at least {least}"
+        raise SettingsError(msg)
+    return int(text)
