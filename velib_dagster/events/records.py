@@ -16,14 +16,18 @@ from velib_dagster.feed.reports import PollKind
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
     """The station as it is: one record per change of a station's state, name or place (topic `states`, compacted)."""
 
-    station_code: Annotated[str, Meta(description="Public code of the station; a string, may carry a suffix (7101_relais)")]
+    station_code: Annotated[
+        str, Meta(description="Public code of the station; a string, may carry a suffix (7101_relais)")
+    ]
     name: Annotated[str, Meta(description="Name of the station")]
     zone: Annotated[str, Meta(description="Arrondissement in Paris (Paris 16e), commune elsewhere")]
     cell: Annotated[str, Meta(description="H3 cell of resolution 8, about 0.74 km²")]
     lat: Annotated[float, Meta(description="Latitude, degrees WGS84")]
     lon: Annotated[float, Meta(description="Longitude, degrees WGS84")]
     capacity: Annotated[int | None, Meta(description="Docks that the operator declares, the last good value")]
-    since: Annotated[datetime, Meta(description="Poll time (UTC) since which the station has held this state")]
+    since: Annotated[
+        datetime, Meta(description="Poll time (UTC) since which the station has held this state")
+    ]
     bikes: Annotated[int, Meta(description="Bikes available")]
     mechanical: Annotated[int | None, Meta(description="Mechanical bikes available")]
     ebike: Annotated[int | None, Meta(description="E-bikes available")]
@@ -32,7 +36,8 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     is_renting: Annotated[bool, Meta(description="The station lets bikes")]
     is_returning: Annotated[bool, Meta(description="The station takes bikes back")]
     last_reported: Annotated[
-        datetime | None, Meta(description="The feed's own time stamp (UTC): an hourly heartbeat, not the time of the counts")
+        datetime | None,
+        Meta(description="The feed's own time stamp (UTC): an hourly heartbeat, not the time of the counts"),
     ]
 
     @property
@@ -44,7 +49,9 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
 class Spell(msgspec.Struct, frozen=True, kw_only=True):
     """A station held one state from `since` to `until`: one finished spell (topic `spells`, one row of the CSV archive)."""
 
-    station_code: Annotated[str, Meta(description="Public code of the station; a string, may carry a suffix (7101_relais)")]
+    station_code: Annotated[
+        str, Meta(description="Public code of the station; a string, may carry a suffix (7101_relais)")
+    ]
     name: Annotated[str, Meta(description="Name of the station")]
     zone: Annotated[str, Meta(description="Arrondissement in Paris (Paris 16e), commune elsewhere")]
     cell: Annotated[str, Meta(description="H3 cell of resolution 8, about 0.74 km²")]
@@ -62,7 +69,8 @@ class Spell(msgspec.Struct, frozen=True, kw_only=True):
     is_renting: Annotated[bool, Meta(description="The station lets bikes")]
     is_returning: Annotated[bool, Meta(description="The station takes bikes back")]
     last_reported: Annotated[
-        datetime | None, Meta(description="The feed's own time stamp (UTC): an hourly heartbeat, not the time of the counts")
+        datetime | None,
+        Meta(description="The feed's own time stamp (UTC): an hourly heartbeat, not the time of the counts"),
     ]
 
 
@@ -85,11 +93,25 @@ class LastUsable(msgspec.Struct, frozen=True, kw_only=True):
     reports: int
 
 
+class Absence(msgspec.Struct, frozen=True, kw_only=True):
+    """A station that the newest usable poll lacks: its last report, and the first usable poll without it."""
+
+    last_report: datetime
+    since: datetime
+
+
 class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One try to poll the feed, answered or not (topic `polls`): with the states, the producer's whole memory."""
 
-    snapshot: Annotated[str, Meta(description="Name of the raw snapshot; names sort in the order of the polls")]
-    time: Annotated[datetime, Meta(description="Poll time (UTC): the Date header of the answer, the event time of all that follows")]
+    snapshot: Annotated[
+        str, Meta(description="Name of the raw snapshot; names sort in the order of the polls")
+    ]
+    time: Annotated[
+        datetime,
+        Meta(
+            description="Poll time (UTC): the Date header of the answer, the event time of all that follows"
+        ),
+    ]
     kind: Annotated[PollKind, Meta(description="usable, repaired, or why the poll gives no station events")]
     reason: Annotated[str, Meta(description="What was found, in words; empty for a plain usable poll")]
     rows: Annotated[int, Meta(description="Rows in the answer, refused ones included")]
@@ -97,18 +119,33 @@ class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
     reports: Annotated[int, Meta(description="Valid rows")]
     refused: Annotated[dict[str, int], Meta(description="Refused rows by reason")]
     repaired: Annotated[int, Meta(description="Reports completed with the last good name, place or capacity")]
-    changed: Annotated[int, Meta(description="Stations whose state, name or place changed: records sent to states")]
+    changed: Annotated[
+        int, Meta(description="Stations whose state, name or place changed: records sent to states")
+    ]
     unchanged: Annotated[int, Meta(description="Stations reported as they were: nothing sent")]
-    stale: Annotated[int, Meta(description="Reports whose last_reported went back; a sign of the feed's health that decides nothing")]
+    stale: Annotated[
+        int,
+        Meta(
+            description="Reports whose last_reported went back; a sign of the feed's health that decides nothing"
+        ),
+    ]
     spells: Annotated[int, Meta(description="Finished spells sent")]
     totals: Annotated[NetworkTotals | None, Meta(description="Network totals of a usable poll")]
     clock_offset_seconds: Annotated[
-        int | None, Meta(description="Date header minus local clock where it was more than 120 s off and the local clock was used")
+        int | None,
+        Meta(
+            description="Date header minus local clock where it was more than 120 s off and the local clock was used"
+        ),
     ]
-    last_usable: Annotated[LastUsable | None, Meta(description="Newest usable poll so far, this one included")]
+    last_usable: Annotated[
+        LastUsable | None, Meta(description="Newest usable poll so far, this one included")
+    ]
     last_cut: Annotated[datetime | None, Meta(description="Newest time at which all running spells were cut")]
     absent: Annotated[
-        dict[str, datetime], Meta(description="Stations missing from the newest usable poll, with the time of their last report")
+        dict[str, Absence],
+        Meta(
+            description="Stations missing from the newest usable poll: last report, first poll without them"
+        ),
     ]
 
 

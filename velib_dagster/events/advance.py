@@ -1,0 +1,390 @@
+"""The pure core: what one poll changes in what is known of the network.
+
+Reports go in; states, finished spells and the poll's record come out. No clock, no Kafka, no file: time and memory are
+arguments, so that the same snapshots always give the same events. Called by `producer.py`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, Spell, StationState
+from velib_dagster.events.zones import ZoneOf, cell_of, zone_of
+from velib_dagster.feed.reports import DecodedPoll, PollKind, Refusal, Report
+
+CUT: Final = timedelta(minutes=10)
+"""Running spells are cut at every multiple of this since the epoch (UTC)."""
+
+LEFT_AFTER: Final = timedelta(hours=24)
+"""Absent from every usable poll for this long: the station has left the network."""
+
+SHORT_BELOW: Final = 0.8
+"""An answer with fewer valid rows than this share of what was expected is short. Broken answers of Vélib' brought
+either a few rows less than usual (all null) or far fewer; a station or two missing is daily life."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Poll:
+    """One poll as `advance` takes it: its snapshot's name, its time, and what the answer brought."""
+
+    snapshot: str
+    time: datetime
+    decoded: DecodedPoll
+    clock_offset_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Station:
+    """What is known of one station: its state on record, its last valid report, and since when polls lack it."""
+
+    state: StationState
+    last_report: datetime
+    absent_since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """All that the next poll needs; the compacted topic `states` and the last record of `polls` hold the same."""
+
+    stations: Mapping[str, Station] = field(default_factory=dict)
+    last_poll: PollRecord | None = None
+
+    @property
+    def last_cut(self) -> datetime:
+        """Newest time at which all running spells were cut."""
+        return (self.last_poll and self.last_poll.last_cut) or _EPOCH
+
+    @property
+    def last_usable(self) -> LastUsable | None:
+        """Newest poll whose reports counted."""
+        return self.last_poll.last_usable if self.last_poll else None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one poll brings: the new memory, and the records to send.
+
+    `states` has one record per station whose state, name or place changed; `left` the codes of the stations that
+    left the network; `spells` are ordered by station code, then time.
+    """
+
+    memory: Memory
+    states: tuple[StationState, ...]
+    left: tuple[str, ...]
+    spells: tuple[Spell, ...]
+    record: PollRecord
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What differs from feed to feed: how long a state holds, and how a place is named."""
+
+    max_hold: timedelta = timedelta(seconds=660)
+    zone: ZoneOf = zone_of
+
+
+def recall(states: Mapping[str, StationState], last_poll: PollRecord | None) -> Memory:
+    """The memory that Kafka holds: the newest state of each station, and the last poll's record."""
+    usable = last_poll.last_usable if last_poll else None
+    if last_poll is None or usable is None:
+        return Memory({}, last_poll)
+    stations: dict[str, Station] = {}
+    for code, state in states.items():
+        absence = last_poll.absent.get(code)
+        stations[code] = (
+            Station(state, absence.last_report, absence.since) if absence else Station(state, usable.time)
+        )
+    return Memory(stations, last_poll)
+
+
+def advance(memory: Memory, poll: Poll, rules: Rules) -> Step:
+    """What the poll changes. An unusable poll changes nothing but the record of polls."""
+    failure = _unusable(memory, poll)
+    if failure is not None:
+        kind, reason = failure
+        return _unusable_step(memory, poll, kind, reason)
+    reports, refused, repaired = _completed(memory, poll.decoded)
+    expected = max(poll.decoded.total_count or 0, poll.decoded.rows, _last_good_count(memory, poll.time))
+    if len(reports) < SHORT_BELOW * expected:
+        reason = f"{len(reports)} valid rows where {expected} were expected"
+        poll = replace(poll, decoded=msgspec.structs.replace(poll.decoded, refused=refused))
+        return _unusable_step(memory, poll, PollKind.SHORT, reason)
+    return _usable_step(memory, poll, reports, refused, repaired, rules)
+
+
+def cut(memory: Memory, rules: Rules) -> Step | None:
+    """End all running spells at the last usable poll, as when a folder of recordings ends or the platform stops.
+
+    None where nothing is running beyond the newest cut: a cut of no length is not written. The record is the last
+    poll's own with the new time of the cut, so that a reader who keeps the newest record of a snapshot sees one poll.
+    """
+    usable, last = memory.last_usable, memory.last_poll
+    if usable is None or last is None or usable.time <= memory.last_cut:
+        return None
+    spells = tuple(
+        _spell(station.state, start, usable.time)
+        for _, station in sorted(memory.stations.items())
+        if usable.time <= station.last_report + rules.max_hold
+        and (start := max(station.state.since, memory.last_cut)) < usable.time
+    )
+    record = msgspec.structs.replace(last, last_cut=usable.time)
+    return Step(Memory(memory.stations, record), (), (), spells, record)
+
+
+def _unusable(memory: Memory, poll: Poll) -> tuple[PollKind, str] | None:
+    """The kind and reason of a poll that gives no events, as far as they don't need the completed reports."""
+    if poll.decoded.failure is not None:
+        return poll.decoded.failure, poll.decoded.reason
+    if memory.last_usable is not None and poll.time <= memory.last_usable.time:
+        word = "the same Date as" if poll.time == memory.last_usable.time else "a Date before that of"
+        return PollKind.REPEATED, f"{word} an earlier poll ({memory.last_usable.time:%Y-%m-%dT%H:%M:%SZ})"
+    return None
+
+
+def _last_good_count(memory: Memory, now: datetime) -> int:
+    """Reports of the newest usable poll; 0 once it is a day old, so that a network that shrank is believed by then."""
+    usable = memory.last_usable
+    return usable.reports if usable is not None and now - usable.time < LEFT_AFTER else 0
+
+
+def _completed(memory: Memory, decoded: DecodedPoll) -> tuple[dict[str, Report], dict[Refusal, int], int]:
+    """Reports with what the answer lacks carried from memory: (by code, refusals, number of completed reports).
+
+    A capacity of 0 counts as lacking where a better one is known: in 2025 the feed gave 0 for about 1,367 stations
+    for 12 weeks. A station that was never placed can't be drawn or zoned: its row is refused.
+    """
+    reports: dict[str, Report] = {}
+    refused = dict(decoded.refused)
+    repaired = 0
+    for report in decoded.reports:
+        known = memory.stations.get(report.station_code)
+        completed = _carried(report, known.state) if known else report
+        if completed.name is None or completed.lat is None or completed.lon is None:
+            refused[Refusal.UNKNOWN_PLACE] = refused.get(Refusal.UNKNOWN_PLACE, 0) + 1
+            continue
+        repaired += completed is not report
+        reports[report.station_code] = completed
+    return reports, refused, repaired
+
+
+def _carried(report: Report, known: StationState) -> Report:
+    lacking: dict[str, object] = {}
+    if report.name is None:
+        lacking["name"] = known.name
+    if report.lat is None or report.lon is None:
+        lacking |= {"lat": known.lat, "lon": known.lon}
+    if not report.capacity and known.capacity:
+        lacking["capacity"] = known.capacity
+    return msgspec.structs.replace(report, **lacking) if lacking else report
+
+
+def _usable_step(
+    memory: Memory,
+    poll: Poll,
+    reports: Mapping[str, Report],
+    refused: Mapping[Refusal, int],
+    repaired: int,
+    rules: Rules,
+) -> Step:
+    now = poll.time
+    stations: dict[str, Station] = {}
+    states: list[StationState] = []
+    spells: list[Spell] = []
+    left: list[str] = []
+    stale = 0
+    for code in sorted(memory.stations.keys() | reports.keys()):
+        known, report = memory.stations.get(code), reports.get(code)
+        if known is not None:
+            spells += _finished(memory, known, report, now, rules)
+        if report is not None:
+            stale += known is not None and _went_back(known.state, report)
+            state = _next_state(known, report, now, rules)
+            if known is None or state is not known.state:
+                states.append(state)
+            stations[code] = Station(state, now)
+        elif known is not None:
+            absent_since = known.absent_since or now
+            if now - absent_since >= LEFT_AFTER:
+                left.append(code)
+            else:
+                stations[code] = replace(known, absent_since=absent_since)
+    record = PollRecord(
+        snapshot=poll.snapshot,
+        time=now,
+        kind=PollKind.REPAIRED if repaired else PollKind.USABLE,
+        reason=f"{repaired} reports completed with the last good name, place or capacity" if repaired else "",
+        rows=poll.decoded.rows,
+        total_count=poll.decoded.total_count,
+        reports=len(reports),
+        refused={str(reason): count for reason, count in sorted(refused.items())},
+        repaired=repaired,
+        changed=len(states),
+        unchanged=len(reports) - len(states),
+        stale=stale,
+        spells=len(spells),
+        totals=_totals(stations[code].state for code in reports),
+        clock_offset_seconds=poll.clock_offset_seconds,
+        last_usable=LastUsable(time=now, reports=len(reports)),
+        last_cut=max(memory.last_cut, _mark_before(now)),
+        absent={
+            code: Absence(last_report=station.last_report, since=station.absent_since)
+            for code, station in stations.items()
+            if station.absent_since is not None
+        },
+    )
+    return Step(Memory(stations, record), tuple(states), tuple(left), tuple(spells), record)
+
+
+def _finished(
+    memory: Memory, known: Station, report: Report | None, now: datetime, rules: Rules
+) -> Iterator[Spell]:
+    """The spells of one station that this poll finishes: pieces up to each mark, and the rest if the state ended."""
+    usable = memory.last_usable
+    if usable is None or usable.time > known.last_report + rules.max_hold:
+        return  # the hold ran out at an earlier poll, which closed the spell
+    held_until = min(now, known.last_report + rules.max_hold)
+    start = max(known.state.since, memory.last_cut)
+    mark = _mark_before(start) + CUT
+    while mark <= held_until:
+        yield _spell(known.state, start, mark)
+        start, mark = mark, mark + CUT
+    ended = held_until < now or (report is not None and _differs(known.state, report))
+    if ended and start < held_until:
+        yield _spell(known.state, start, held_until)
+
+
+def _next_state(known: Station | None, report: Report, now: datetime, rules: Rules) -> StationState:
+    """The station's state after this report: the one on record (the very object) where nothing changed.
+
+    A state whose hold ran out has ended, since nobody knows what came between: the same counts then start a new one.
+    """
+    name, lat, lon = report.name, report.lat, report.lon
+    if name is None or lat is None or lon is None:
+        raise ValueError(report.station_code)  # _completed lets no such report through
+    known_state = known.state if known else None
+    commune = report.commune
+    if known_state is not None and (lat, lon) == (known_state.lat, known_state.lon):
+        cell = known_state.cell
+        # a null referential takes the commune away as well: the zone stays
+        zone = rules.zone(report.station_code, commune, lat, lon) if commune else known_state.zone
+    else:
+        cell = cell_of(lat, lon)
+        zone = rules.zone(report.station_code, commune, lat, lon)
+    goes_on = (
+        known is not None and now <= known.last_report + rules.max_hold and not _differs(known.state, report)
+    )
+    if goes_on and known_state is not None:
+        if (name, zone, lat, lon) == (known_state.name, known_state.zone, known_state.lat, known_state.lon):
+            return known_state
+        return msgspec.structs.replace(known_state, name=name, zone=zone, cell=cell, lat=lat, lon=lon)
+    return StationState(
+        station_code=report.station_code,
+        name=name,
+        zone=zone,
+        cell=cell,
+        lat=lat,
+        lon=lon,
+        capacity=report.capacity,
+        since=now,
+        bikes=report.bikes,
+        mechanical=report.mechanical,
+        ebike=report.ebike,
+        docks=report.docks,
+        is_installed=report.is_installed,
+        is_renting=report.is_renting,
+        is_returning=report.is_returning,
+        last_reported=report.last_reported,
+    )
+
+
+def _differs(state: StationState, report: Report) -> bool:
+    # written out: this runs for each station of each poll
+    return (
+        state.bikes != report.bikes
+        or state.mechanical != report.mechanical
+        or state.ebike != report.ebike
+        or state.docks != report.docks
+        or state.capacity != report.capacity
+        or state.is_installed != report.is_installed
+        or state.is_renting != report.is_renting
+        or state.is_returning != report.is_returning
+    )
+
+
+def _went_back(state: StationState, report: Report) -> bool:
+    return (
+        state.last_reported is not None
+        and report.last_reported is not None
+        and report.last_reported < state.last_reported
+    )
+
+
+def _spell(state: StationState, since: datetime, until: datetime) -> Spell:
+    return Spell(
+        station_code=state.station_code,
+        name=state.name,
+        zone=state.zone,
+        cell=state.cell,
+        lat=state.lat,
+        lon=state.lon,
+        capacity=state.capacity,
+        since=since,
+        until=until,
+        seconds=int((until - since).total_seconds()),
+        bikes=state.bikes,
+        mechanical=state.mechanical,
+        ebike=state.ebike,
+        docks=state.docks,
+        is_installed=state.is_installed,
+        is_renting=state.is_renting,
+        is_returning=state.is_returning,
+        last_reported=state.last_reported,
+    )
+
+
+def _mark_before(time: datetime) -> datetime:
+    """The newest cut mark at or before the time."""
+    return time - (time - _EPOCH) % CUT
+
+
+def _totals(states: Iterator[StationState]) -> NetworkTotals:
+    present = list(states)
+    return NetworkTotals(
+        stations=len(present),
+        in_service=sum(state.in_service for state in present),
+        bikes=sum(state.bikes for state in present),
+        mechanical=sum(state.mechanical or 0 for state in present),
+        ebike=sum(state.ebike or 0 for state in present),
+        docks=sum(state.docks or 0 for state in present),
+        capacity=sum(state.capacity or 0 for state in present),
+    )
+
+
+def _unusable_step(memory: Memory, poll: Poll, kind: PollKind, reason: str) -> Step:
+    last = memory.last_poll
+    record = PollRecord(
+        snapshot=poll.snapshot,
+        time=poll.time,
+        kind=kind,
+        reason=reason,
+        rows=poll.decoded.rows,
+        total_count=poll.decoded.total_count,
+        reports=len(poll.decoded.reports),
+        refused={str(refusal): count for refusal, count in sorted(poll.decoded.refused.items())},
+        repaired=0,
+        changed=0,
+        unchanged=0,
+        stale=0,
+        spells=0,
+        totals=None,
+        clock_offset_seconds=poll.clock_offset_seconds,
+        last_usable=last.last_usable if last else None,
+        last_cut=last.last_cut if last else None,
+        absent=last.absent if last else {},
+    )
+    return Step(Memory(memory.stations, record), (), (), (), record)
