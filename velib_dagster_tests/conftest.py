@@ -1,0 +1,123 @@
+"""What the tests of every folder share: the recorded data, a real broker, a real PostgreSQL, a real Spark session.
+
+Each starts at its first use, serves the whole test session and is stopped at its end. A test that needs topics or a
+database of its own asks `fresh_feed` for settings with another feed name. No test's own logic belongs here.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from velib_dagster.settings import Feed, Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+KEPT_VARIABLES = {"VELIB_JAVA", "VELIB_MAVEN_REPOSITORY", "VELIB_PG_BIN"}
+"""Settings of the machine rather than of a platform: they stay in force under the tests."""
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of recorded answers and samples that lies beside the repository."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no recorded data: {folder} does not exist")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_from_outside() -> None:
+    """A platform that the environment names (VELIB_HOME, VELIB_KAFKA …) must not be touched by tests."""
+    for name in list(os.environ):
+        if name.startswith("VELIB_") and name not in KEPT_VARIABLES:
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def platform_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of the session's home, with ports; nothing runs there yet."""
+    from velib_dagster.runtime.ports import with_ports
+
+    home = tmp_path_factory.mktemp("platform")
+    settings = with_ports(Settings(home=home, feed=Feed("session_feed", "")))
+    settings.save()
+    return settings
+
+
+@pytest.fixture(scope="session")
+def kafka_settings(platform_settings: Settings) -> Iterator[Settings]:
+    """Settings whose broker runs for the whole session."""
+    from velib_dagster.runtime.kafka import broker
+    from velib_dagster.runtime.process import running
+
+    with running(broker(platform_settings), platform_settings.home):
+        yield platform_settings
+
+
+@pytest.fixture(scope="session")
+def postgres_settings(platform_settings: Settings) -> Iterator[Settings]:
+    """Settings whose PostgreSQL runs for the whole session; databases are the tests' own affair."""
+    from velib_dagster.runtime.postgres import server
+    from velib_dagster.runtime.process import running
+
+    with running(server(platform_settings), platform_settings.home):
+        yield platform_settings
+
+
+@pytest.fixture(scope="session")
+def services(kafka_settings: Settings, postgres_settings: Settings) -> Settings:
+    """Settings whose broker and PostgreSQL both run for the whole session."""
+    assert kafka_settings == postgres_settings
+    return kafka_settings
+
+
+@pytest.fixture
+def fresh_feed(tmp_path: Path) -> Callable[..., Settings]:
+    """Makes settings of a new feed in a new home beside the same services.
+
+    `fresh_feed(services, every_seconds=300)`: topics and database carry a name no other test has; ports and
+    passwords are those of the settings given. Further arguments change the feed.
+    """
+
+    def make(settings: Settings, **changes: Any) -> Settings:
+        name = changes.pop("name", f"t_{uuid.uuid4().hex[:10]}")
+        home = tmp_path / f"home_{name}"
+        fresh = replace(settings, home=home, feed=replace(settings.feed, name=name, **changes))
+        fresh.save()
+        if (settings.home / "secrets").is_dir():
+            shutil.copytree(settings.home / "secrets", home / "secrets")
+        return fresh
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator["SparkSession"]:
+    """One Spark session: two threads, two shuffle partitions, UTC, with the Kafka connector."""
+    from pyspark.sql import SparkSession
+
+    from velib_dagster.runtime.jars import spark_jars
+    from velib_dagster.runtime.java import java_home
+
+    os.environ["JAVA_HOME"] = str(java_home())
+    builder = (
+        SparkSession.builder.master("local[2]")
+        .appName("velib-tests")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.memory", "1g")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.jars", ",".join(str(path) for path in spark_jars()))
+    )
+    session = builder.getOrCreate()
+    yield session
+    session.stop()
