@@ -7,6 +7,7 @@ the home's own file; nothing else reads environment variables. It must not start
 import json
 import os
 import re
+import secrets
 import stat
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -150,7 +151,7 @@ class Settings:
         )
 
     def save(self) -> None:
-        """Write the home's file, atomically; makes the home (mode 0700 is not forced: PostgreSQL may run as another user)."""
+        """Write the home's file, atomically; makes the home."""
         self.home.mkdir(parents=True, exist_ok=True)
         content = {
             "layout": LAYOUT_VERSION,
@@ -241,8 +242,6 @@ class Settings:
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.parent.chmod(stat.S_IRWXU)
-            import secrets  # noqa: PLC0415 - only a new home needs it
-
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_urlsafe(24))
@@ -289,7 +288,7 @@ def read_home_file(home: Path) -> HomeFile | None:
 
 
 def usual_home() -> Path:
-    """The home meant where none is named: the live feed's if it exists, else the only one there is, else the live feed's."""
+    """The home meant where none is named: the live feed's, or the only one there is where that one doesn't exist."""
     live = data_root() / "velib"
     if (live / HOME_FILE).exists() or not data_root().is_dir():
         return live

@@ -96,9 +96,7 @@ def recall(states: Mapping[str, StationState], last_poll: PollRecord | None) -> 
     stations: dict[str, Station] = {}
     for code, state in states.items():
         absence = last_poll.absent.get(code)
-        stations[code] = (
-            Station(state, absence.last_report, absence.since) if absence else Station(state, usable.time)
-        )
+        stations[code] = Station(state, absence.last_report, absence.since) if absence else Station(state, usable.time)
     return Memory(stations, last_poll)
 
 
@@ -240,9 +238,7 @@ def _usable_step(
     return Step(Memory(stations, record), tuple(states), tuple(left), tuple(spells), record)
 
 
-def _finished(
-    memory: Memory, known: Station, report: Report | None, now: datetime, rules: Rules
-) -> Iterator[Spell]:
+def _finished(memory: Memory, known: Station, report: Report | None, now: datetime, rules: Rules) -> Iterator[Spell]:
     """The spells of one station that this poll finishes: pieces up to each mark, and the rest if the state ended."""
     usable = memory.last_usable
     if usable is None or usable.time > known.last_report + rules.max_hold:
@@ -275,9 +271,7 @@ def _next_state(known: Station | None, report: Report, now: datetime, rules: Rul
     else:
         cell = cell_of(lat, lon)
         zone = rules.zone(report.station_code, commune, lat, lon)
-    goes_on = (
-        known is not None and now <= known.last_report + rules.max_hold and not _differs(known.state, report)
-    )
+    goes_on = known is not None and now <= known.last_report + rules.max_hold and not _differs(known.state, report)
     if goes_on and known_state is not None:
         if (name, zone, lat, lon) == (known_state.name, known_state.zone, known_state.lat, known_state.lon):
             return known_state

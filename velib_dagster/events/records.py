@@ -14,7 +14,7 @@ from velib_dagster.feed.reports import PollKind
 
 
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
-    """The station as it is: one record per change of a station's state, name or place (topic `states`, compacted)."""
+    """The station as it is: one record per change of its state, name or place (topic `states`, compacted)."""
 
     station_code: Annotated[
         str, Meta(description="Public code of the station; a string, may carry a suffix (7101_relais)")
@@ -25,9 +25,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     lat: Annotated[float, Meta(description="Latitude, degrees WGS84")]
     lon: Annotated[float, Meta(description="Longitude, degrees WGS84")]
     capacity: Annotated[int | None, Meta(description="Docks that the operator declares, the last good value")]
-    since: Annotated[
-        datetime, Meta(description="Poll time (UTC) since which the station has held this state")
-    ]
+    since: Annotated[datetime, Meta(description="Poll time (UTC) since which the station has held this state")]
     bikes: Annotated[int, Meta(description="Bikes available")]
     mechanical: Annotated[int | None, Meta(description="Mechanical bikes available")]
     ebike: Annotated[int | None, Meta(description="E-bikes available")]
@@ -47,7 +45,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spell(msgspec.Struct, frozen=True, kw_only=True):
-    """A station held one state from `since` to `until`: one finished spell (topic `spells`, one row of the CSV archive)."""
+    """A station held one state from `since` to `until`: one finished spell (topic `spells`, a row of the CSV)."""
 
     station_code: Annotated[
         str, Meta(description="Public code of the station; a string, may carry a suffix (7101_relais)")
@@ -103,14 +101,10 @@ class Absence(msgspec.Struct, frozen=True, kw_only=True):
 class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One try to poll the feed, answered or not (topic `polls`): with the states, the producer's whole memory."""
 
-    snapshot: Annotated[
-        str, Meta(description="Name of the raw snapshot; names sort in the order of the polls")
-    ]
+    snapshot: Annotated[str, Meta(description="Name of the raw snapshot; names sort in the order of the polls")]
     time: Annotated[
         datetime,
-        Meta(
-            description="Poll time (UTC): the Date header of the answer, the event time of all that follows"
-        ),
+        Meta(description="Poll time (UTC): the Date header of the answer, the event time of all that follows"),
     ]
     kind: Annotated[PollKind, Meta(description="usable, repaired, or why the poll gives no station events")]
     reason: Annotated[str, Meta(description="What was found, in words; empty for a plain usable poll")]
@@ -119,33 +113,23 @@ class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
     reports: Annotated[int, Meta(description="Valid rows")]
     refused: Annotated[dict[str, int], Meta(description="Refused rows by reason")]
     repaired: Annotated[int, Meta(description="Reports completed with the last good name, place or capacity")]
-    changed: Annotated[
-        int, Meta(description="Stations whose state, name or place changed: records sent to states")
-    ]
+    changed: Annotated[int, Meta(description="Stations whose state, name or place changed: records sent to states")]
     unchanged: Annotated[int, Meta(description="Stations reported as they were: nothing sent")]
     stale: Annotated[
         int,
-        Meta(
-            description="Reports whose last_reported went back; a sign of the feed's health that decides nothing"
-        ),
+        Meta(description="Reports whose last_reported went back; a sign of the feed's health that decides nothing"),
     ]
     spells: Annotated[int, Meta(description="Finished spells sent")]
     totals: Annotated[NetworkTotals | None, Meta(description="Network totals of a usable poll")]
     clock_offset_seconds: Annotated[
         int | None,
-        Meta(
-            description="Date header minus local clock where it was more than 120 s off and the local clock was used"
-        ),
+        Meta(description="Date header minus local clock where it was more than 120 s off and the local clock was used"),
     ]
-    last_usable: Annotated[
-        LastUsable | None, Meta(description="Newest usable poll so far, this one included")
-    ]
+    last_usable: Annotated[LastUsable | None, Meta(description="Newest usable poll so far, this one included")]
     last_cut: Annotated[datetime | None, Meta(description="Newest time at which all running spells were cut")]
     absent: Annotated[
         dict[str, Absence],
-        Meta(
-            description="Stations missing from the newest usable poll: last report, first poll without them"
-        ),
+        Meta(description="Stations missing from the newest usable poll: last report, first poll without them"),
     ]
 
 

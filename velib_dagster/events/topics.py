@@ -65,12 +65,8 @@ def ensure_topics(settings: Settings) -> None:
     wanted = {settings.topic(name): config for name, config in TOPICS.items()}
     try:
         existing = client.list_topics(timeout=_SECONDS).topics
-        missing = [
-            NewTopic(name, 1, config=config) for name, config in wanted.items() if name not in existing
-        ]
-        for name, future in (
-            client.create_topics(missing, request_timeout=_SECONDS).items() if missing else ()
-        ):
+        missing = [NewTopic(name, 1, config=config) for name, config in wanted.items() if name not in existing]
+        for name, future in client.create_topics(missing, request_timeout=_SECONDS).items() if missing else ():
             _made(name, future)
         differences = [
             f"{name} has {len(existing[name].partitions)} partitions, not 1"

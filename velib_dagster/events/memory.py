@@ -1,0 +1,117 @@
+"""Reading the producer's memory back from Kafka: the compacted states and the newest poll.
+
+Nothing is sent here. Called by `producer.py` after it has fenced older producers, and by `velib status`.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError as ClientError
+
+from velib_dagster.events.advance import Memory, recall
+from velib_dagster.events.records import PollRecord, StationState, decode_poll, decode_state
+from velib_dagster.events.topics import KafkaError, client_config
+from velib_dagster.settings import Settings
+
+_SECONDS: Final = 20.0
+_BATCH: Final = 5000
+
+
+def read_memory(settings: Settings) -> Memory:
+    """What the topics hold, committed records only.
+
+    Raises:
+        KafkaError: Kafka can't be reached or a topic is missing.
+    """
+    last_poll = newest_poll(settings)
+    states: dict[str, StationState] = {}
+    with committed_reader(settings) as consumer:
+        for message in _from(consumer, settings, settings.topic("states"), 0):
+            code, value = message.key(), message.value()
+            if code is None:
+                continue
+            if value is None:
+                states.pop(code.decode(), None)
+            else:
+                states[code.decode()] = decode_state(value)
+    return recall(states, last_poll)
+
+
+def newest_poll(settings: Settings) -> PollRecord | None:
+    """The newest committed record of the topic `polls`, None where there is none yet.
+
+    Transaction markers take offsets too, so it is looked for from the end backwards in growing steps.
+
+    Raises:
+        KafkaError: Kafka can't be reached or the topic is missing.
+    """
+    topic = settings.topic("polls")
+    with committed_reader(settings) as consumer:
+        low, high = stable_offsets(consumer, settings, topic)
+        step = 4
+        while high > low:
+            start = max(low, high - step)
+            newest = deque(_from(consumer, settings, topic, start), maxlen=1)
+            if newest and (value := newest[0].value()) is not None:
+                return decode_poll(value)
+            if start == low:
+                break
+            step *= 8
+    return None
+
+
+@contextmanager
+def committed_reader(settings: Settings) -> Iterator[Consumer]:
+    """A consumer of committed records that belongs to no group: positions are the caller's own."""
+    consumer = Consumer(
+        {
+            **client_config(settings),
+            "group.id": "none",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,
+            "auto.offset.reset": "error",
+            "log_level": 0,
+        }
+    )
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def stable_offsets(consumer: Consumer, settings: Settings, topic: str) -> tuple[int, int]:
+    """First offset kept, and the last stable offset (the end of what is committed), of the topic's one partition."""
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_SECONDS)
+    except KafkaException as error:
+        msg = f"topic {topic} can't be read from Kafka at {settings.kafka}: {error.args[0].str()}"
+        raise KafkaError(msg) from error
+    return low, high
+
+
+def _from(consumer: Consumer, settings: Settings, topic: str, offset: int) -> Iterator[Message]:
+    """The committed messages from an offset up to the end of the partition."""
+    low, high = stable_offsets(consumer, settings, topic)
+    if low >= high:
+        return
+    consumer.assign([TopicPartition(topic, 0, max(low, offset))])
+    silent = 0
+    while silent < 2:
+        messages = consumer.consume(_BATCH, timeout=_SECONDS / 2)
+        silent = 0 if messages else silent + 1
+        for message in messages:
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() == ClientError._PARTITION_EOF:
+                return
+            else:
+                msg = f"topic {topic} can't be read from Kafka at {settings.kafka}: {error.str()}"
+                raise KafkaError(msg)
+    msg = f"topic {topic} gave nothing for {_SECONDS:.0f} s: is Kafka at {settings.kafka} up?"
+    raise KafkaError(msg)

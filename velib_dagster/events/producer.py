@@ -1,0 +1,206 @@
+"""Raw snapshots → Kafka, each poll once: fence older producers, read the memory back, send what is new, in order.
+
+What a poll changes is decided in `advance.py`. Called by the asset `station_events`, `velib produce` and
+`velib backfill`.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import TracebackType
+from typing import Final, Self
+
+from confluent_kafka import KafkaError as ClientError
+from confluent_kafka import KafkaException, Producer
+
+from velib_dagster.events.advance import Memory, Poll, Rules, Step, advance, cut
+from velib_dagster.events.memory import read_memory
+from velib_dagster.events.records import PollRecord, StationState, encode
+from velib_dagster.events.topics import KafkaError, client_config, ensure_topics
+from velib_dagster.events.zones import zone_of, zones_from_geojson
+from velib_dagster.feed.decode import decode_snapshot
+from velib_dagster.feed.snapshots import SnapshotStore
+from velib_dagster.settings import Settings
+
+_SECONDS: Final = 30.0
+HEAD: Final = 10
+"""States shown as a preview of what was sent."""
+
+
+class FencedError(Exception):
+    """A newer producer of the same feed has taken over; what it finds unsent, it sends."""
+
+
+@dataclass
+class Published:
+    """What one call sent, over all its polls."""
+
+    polls: int = 0
+    states: int = 0
+    left: int = 0
+    spells: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    last: PollRecord | None = None
+    head: tuple[StationState, ...] = ()
+    fenced: bool = False
+    seconds: float = 0.0
+
+    def add(self, step: Step) -> None:
+        """Count one poll's step."""
+        self.polls += 1
+        self.states += len(step.states)
+        self.left += len(step.left)
+        self.spells += len(step.spells)
+        self.kinds[step.record.kind] += 1
+        self.last = step.record
+        if step.states:
+            self.head = step.states[:HEAD]
+
+
+class EventProducer:
+    """The one producer of a feed, from its opening on; an older one is fenced off and ends.
+
+    It keeps no state of its own: on opening, its memory is read back from Kafka, after the fence, so that nothing an
+    older producer still committed is missed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = SnapshotStore(settings.raw)
+        self._rules = Rules(
+            max_hold=timedelta(seconds=settings.feed.max_hold_seconds),
+            zone=zones_from_geojson(settings.zones_file) if settings.zones_file else zone_of,
+        )
+        ensure_topics(settings)
+        self._client = Producer(
+            {
+                **client_config(settings),
+                "transactional.id": f"velib-dagster.{settings.feed.name}.producer",
+                "acks": "all",
+                "compression.type": "lz4",
+                "linger.ms": 5,
+                "queue.buffering.max.messages": 1_000_000,
+                "log_level": 0,
+            }
+        )
+        try:
+            self._client.init_transactions(_SECONDS)
+        except KafkaException as error:
+            raise _in_words(settings, error) from error
+        self.memory: Memory = read_memory(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._client.purge()
+
+    @property
+    def waiting(self) -> list[str]:
+        """Names of the raw snapshots newer than the last published poll, in order."""
+        last = self.memory.last_poll
+        return self._store.names_after(last.snapshot if last else None)
+
+    def publish_waiting(
+        self, *, polls_per_transaction: int = 1, on_poll: Callable[[PollRecord], None] | None = None
+    ) -> Published:
+        """Send all waiting snapshots in order, one transaction for each `polls_per_transaction` of them.
+
+        Raises:
+            FencedError: a newer producer took over.
+            KafkaError: Kafka can't be reached; the open transaction is void, and the next call sends it again.
+            CorruptSnapshotError: a raw file can't be read; nothing after it was sent.
+        """
+        published = Published()
+        started = time.monotonic()
+        names = self.waiting
+        for first in range(0, len(names), polls_per_transaction):
+            memory = self.memory
+            steps: list[Step] = []
+            for name in names[first : first + polls_per_transaction]:
+                snapshot = self._store.read(name)
+                poll = Poll(name, snapshot.poll_time, decode_snapshot(snapshot), snapshot.clock_offset_seconds)
+                step = advance(memory, poll, self._rules)
+                memory = step.memory
+                steps.append(step)
+            self._send(steps)
+            self.memory = memory
+            for step in steps:
+                published.add(step)
+                if on_poll is not None:
+                    on_poll(step.record)
+        published.seconds = time.monotonic() - started
+        return published
+
+    def cut(self) -> int:
+        """End the running spells at the last usable poll; returns how many were sent, 0 where the last cut did so."""
+        step = cut(self.memory, self._rules)
+        if step is None:
+            return 0
+        self._send([step])
+        self.memory = step.memory
+        return len(step.spells)
+
+    def _send(self, steps: Iterable[Step]) -> None:
+        """One transaction: all of it is seen by readers of committed records, or nothing."""
+        states, spells, polls = (self._settings.topic(name) for name in ("states", "spells", "polls"))
+        client = self._client
+        try:
+            client.begin_transaction()
+            for step in steps:
+                for spell in step.spells:
+                    client.produce(spells, encode(spell), spell.station_code)
+                for state in step.states:
+                    client.produce(states, encode(state), state.station_code)
+                at = step.record.time.isoformat().replace("+00:00", "Z").encode()
+                for code in step.left:
+                    client.produce(states, None, code, headers=[("at", at)])
+                client.produce(polls, encode(step.record), step.record.snapshot)
+                client.poll(0)
+            client.commit_transaction(_SECONDS)
+        except KafkaException as error:
+            in_words = _in_words(self._settings, error)
+            if not isinstance(in_words, FencedError) and error.args[0].txn_requires_abort():
+                client.abort_transaction(_SECONDS)
+            raise in_words from error
+
+
+def publish(settings: Settings, *, on_poll: Callable[[PollRecord], None] | None = None) -> Published:
+    """Send every waiting snapshot once. A newer producer taking over is a quiet end: `fenced` says so.
+
+    Raises:
+        KafkaError: Kafka can't be reached.
+        CorruptSnapshotError: a raw file can't be read; nothing after it was sent.
+    """
+    published = Published()
+    try:
+        with EventProducer(settings) as producer:
+            published = producer.publish_waiting(on_poll=on_poll)
+    except FencedError:
+        published.fenced = True
+    return published
+
+
+def cut_running_spells(settings: Settings) -> int:
+    """Send what waits, then end the running spells, as when the platform stops; returns the number of spells cut.
+
+    Raises:
+        KafkaError: Kafka can't be reached.
+    """
+    try:
+        with EventProducer(settings) as producer:
+            producer.publish_waiting()
+            return producer.cut()
+    except FencedError:
+        return 0
+
+
+def _in_words(settings: Settings, error: KafkaException) -> KafkaError | FencedError:
+    cause = error.args[0]
+    if cause.code() in {ClientError._FENCED, ClientError.INVALID_PRODUCER_EPOCH, ClientError.PRODUCER_FENCED}:
+        return FencedError("a newer producer of this feed has taken over")
+    return KafkaError(f"Kafka at {settings.kafka} can't be used: {cause.str()}")
