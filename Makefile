@@ -1,0 +1,46 @@
+# The two commands a newcomer needs: make run, make test. Both do all the set-up.
+.PHONY: setup run test test-fast lint lock browser help
+SHELL := /bin/bash
+PYTHON ?= python3
+UV = $(shell command -v uv || echo .uv/bin/uv)
+
+help:  ## show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
+
+setup: .venv/.complete  ## build .venv from requirements.lock (gets uv if it is missing)
+
+.venv/.complete: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
+	@command -v uv >/dev/null || [ -x .uv/bin/uv ] || { echo "Getting uv …"; $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv; }
+	@echo "Building .venv …"
+	@rm -rf .venv
+	@$(UV) venv --quiet --python $(PYTHON) .venv
+	@VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes requirements.lock
+	@VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+run: setup  ## start everything: feed, Kafka, Spark, PostgreSQL, Dagster, MLflow
+	@exec .venv/bin/velib up
+
+test: setup browser  ## run every test
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+test-fast: setup  ## the pure tests: seconds, no service
+	.venv/bin/python -m pytest -m "not kafka and not postgres and not spark and not platform and not browser" $(PYTEST_ARGS)
+
+# Debian's Chromium where there is none and we may install it; Playwright's own elsewhere
+browser: setup
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing Chromium for the browser tests …"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	  else .venv/bin/playwright install chromium; fi \
+	  || echo "No Chromium: the browser tests will be skipped"
+
+lint: setup  ## ruff and mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+lock: setup  ## resolve requirements.lock anew from pyproject.toml
+	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet --output-file requirements.lock
