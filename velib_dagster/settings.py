@@ -28,7 +28,11 @@ CREDIT: Final = "Data: Vélib' Métropole / Smovengo, Ville de Paris open data, 
 PORT_NAMES: Final = ("kafka", "kafka_controller", "postgres", "mlflow", "dagster", "dagster_code", "simulator")
 
 
-class SettingsError(Exception):
+class VelibError(Exception):
+    """What the platform itself says went wrong: to what, and what to do. Shown as it is, without a traceback."""
+
+
+class SettingsError(VelibError):
     """A setting, or the home's file, can't be used; the message says which and what to do."""
 
 

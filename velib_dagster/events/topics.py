@@ -14,7 +14,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from velib_dagster.settings import Settings
+from velib_dagster.settings import Settings, VelibError
 
 _SECONDS: Final = 20.0
 _DAY_MS: Final = 24 * 3600 * 1000
@@ -33,7 +33,7 @@ TOPICS: Final[dict[str, dict[str, str]]] = {
 """Name behind the feed's → what makes the topic what it is. One partition each: order stays total."""
 
 
-class KafkaError(Exception):
+class KafkaError(VelibError):
     """Kafka can't be reached, or is not as the platform needs it; the message says what to do."""
 
 

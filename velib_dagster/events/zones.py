@@ -12,6 +12,8 @@ from typing import Final
 import h3
 import shapely
 
+from velib_dagster.settings import VelibError
+
 CELL_RESOLUTION: Final = 8
 """H3 resolution of a cell: about 0.74 km² (h3geo.org, table of average areas)."""
 
@@ -25,7 +27,7 @@ ZoneOf = Callable[[str, str | None, float, float], str]
 """(station code, commune as the feed names it, latitude, longitude) → zone."""
 
 
-class ZonesFileError(Exception):
+class ZonesFileError(VelibError):
     """The GeoJSON of zones can't be used."""
 
 

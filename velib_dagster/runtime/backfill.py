@@ -1,0 +1,203 @@
+"""Recorded days through the very same path as the live feed: HTTP, raw snapshot, Kafka, Spark, CSV.
+
+Only the replay server knows that the answers are old. Called by `velib backfill` and, for its first two days, by a new
+simulated home.
+"""
+
+import fcntl
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from velib_dagster.archive.writer import Archived, archive_once
+from velib_dagster.events.memory import committed_reader, stable_offsets
+from velib_dagster.events.producer import EventProducer, FencedError
+from velib_dagster.events.records import PollRecord
+from velib_dagster.events.topics import TOPICS
+from velib_dagster.feed.poll import poll_recordings
+from velib_dagster.feed.recordings import Recording, list_recordings
+from velib_dagster.feed.snapshots import SnapshotStore
+from velib_dagster.settings import Settings, VelibError
+from velib_dagster.store.connect import connect
+from velib_dagster.store.reads import progress as stream_progress
+
+_POLLS_PER_TRANSACTION: Final = 5
+_STREAM_SECONDS: Final = 600.0
+
+
+class BackfillError(VelibError):
+    """A backfill can't go on; the message says why."""
+
+
+@dataclass
+class Backfilled:
+    """What a backfill did. `late` counts recordings older than the last published poll and never published."""
+
+    recordings: int = 0
+    fetched: int = 0
+    late: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    spells: int = 0
+    archived: Archived | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which recordings are new, and which came too late to be put in their place."""
+
+    new: tuple[Recording, ...]
+    late: tuple[Recording, ...]
+
+
+def plan(recordings: Sequence[Recording], stored: Counter[datetime]) -> Plan:
+    """Split recordings by what the raw store has: as many of a poll time as it holds are already there.
+
+    A recording older than the newest stored poll can't be published any more, since spells are sent in order.
+    """
+    left = Counter(stored)
+    newest = max(stored, default=None)
+    new: list[Recording] = []
+    late: list[Recording] = []
+    for recording in recordings:
+        if left[recording.time]:
+            left[recording.time] -= 1
+        elif newest is not None and recording.time < newest:
+            late.append(recording)
+        else:
+            new.append(recording)
+    return Plan(tuple(new), tuple(late))
+
+
+def backfill_recordings(settings: Settings, folder: Path, console: Console) -> Backfilled:
+    """Send a folder of recordings through the platform of this home, whose Kafka, PostgreSQL and streaming job run.
+
+    Returns when the CSV archive and PostgreSQL hold all of it.
+
+    Raises:
+        RecordingError: the folder has no recording, or one can't be read.
+        BackfillError: another backfill of this home is going on, or the streaming job doesn't come after.
+        KafkaError, CorruptSnapshotError, ArchiveError: from the parts, nothing lost.
+    """
+    recordings = list_recordings(folder)
+    with _alone(settings), _progress(console) as progress:
+        planned = plan(recordings, SnapshotStore(settings.raw).times())
+        done = Backfilled(recordings=len(recordings), fetched=len(planned.new), late=len(planned.late))
+        _publish(settings, planned.new, done, progress)
+        archiving = progress.add_task("CSV archive", total=None)
+        done.archived = archive_once(settings)
+        progress.update(archiving, total=done.archived.rows, completed=done.archived.rows)
+        _await_stream(settings, progress)
+    return done
+
+
+def _publish(settings: Settings, new: Sequence[Recording], done: Backfilled, progress: Progress) -> None:
+    """Fetch in a thread, publish here, so that neither waits for the other's disk."""
+    fetching = progress.add_task("HTTP → raw snapshots", total=len(new))
+    publishing = progress.add_task("snapshots → Kafka", total=len(new))
+    arrived: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def fetch() -> None:
+        try:
+            poll_recordings(settings, new, lambda _: progress.advance(fetching))
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
+            arrived.put(error)
+        else:
+            arrived.put(None)
+
+    thread = threading.Thread(target=fetch, name="fetch recordings", daemon=True)
+    thread.start()
+    fetched = False
+    while True:
+        try:
+            with EventProducer(settings) as producer:
+                while not fetched:
+                    outcome = _wait(arrived)
+                    if isinstance(outcome, BaseException):
+                        raise outcome
+                    fetched = outcome is None
+                    _send_waiting(producer, done, progress, publishing)
+                _send_waiting(producer, done, progress, publishing)
+                done.spells += producer.cut()
+        except FencedError:
+            # the home's own producer job took over for a moment; what it left waiting is sent next
+            time.sleep(1)
+        else:
+            break
+    thread.join()
+    # a home's own producer may have sent some of them
+    progress.update(publishing, completed=len(new))
+
+
+_GOING_ON: Final = object()
+
+
+def _wait(arrived: "SimpleQueue[BaseException | None]") -> BaseException | object | None:
+    try:
+        return arrived.get(timeout=0.5)
+    except Empty:
+        return _GOING_ON
+
+
+def _send_waiting(producer: EventProducer, done: Backfilled, progress: Progress, task: TaskID) -> None:
+    def sent(record: PollRecord) -> None:
+        done.kinds[record.kind] += 1
+        progress.advance(task)
+
+    done.spells += producer.publish_waiting(polls_per_transaction=_POLLS_PER_TRANSACTION, on_poll=sent).spells
+
+
+def _await_stream(settings: Settings, progress: Progress) -> None:
+    """Wait until the streaming job's tables hold everything that is committed in Kafka now."""
+    with committed_reader(settings) as consumer:
+        ends = {name: stable_offsets(consumer, settings, settings.topic(name))[1] for name in TOPICS}
+    task = progress.add_task("Spark → PostgreSQL", total=sum(ends.values()))
+    deadline = time.monotonic() + _STREAM_SECONDS
+    while True:
+        with connect(settings) as connection:
+            positions = {
+                topic: offsets["0"]
+                for query in stream_progress(connection)
+                for topic, offsets in query.position.items()
+            }
+        reached = {name: min(end, positions.get(settings.topic(name), 0)) for name, end in ends.items()}
+        progress.update(task, completed=sum(reached.values()))
+        if reached == ends:
+            return
+        if time.monotonic() > deadline:
+            msg = (
+                f"the streaming job has not come after in {_STREAM_SECONDS:.0f} s (at {reached} of {ends}): "
+                f"see {settings.logs / 'streaming.log'}; the CSV archive is complete, and a second run goes on from here"
+            )
+            raise BackfillError(msg)
+        time.sleep(0.5)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """One backfill of a home at a time: two would each see the other's recordings as late."""
+    path = settings.home / "run" / "backfill.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            msg = f"another backfill of {settings.home} is going on: wait until it ends"
+            raise BackfillError(msg) from None
+        yield
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        yield progress

@@ -1,0 +1,207 @@
+"""What runs and how far the data has come, for `velib status`: asked of the parts themselves, never of a note.
+
+Reads only; every part that can't be asked is a line, not an error.
+"""
+
+import json
+import socket
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+import psutil
+from rich.table import Table
+
+from velib_dagster.archive.errors import ArchiveError
+from velib_dagster.archive.reader import archived_through, committed_files
+from velib_dagster.events.memory import committed_reader, newest_poll, stable_offsets
+from velib_dagster.events.records import PollRecord
+from velib_dagster.events.topics import TOPICS, KafkaError
+from velib_dagster.feed.snapshots import SnapshotStore
+from velib_dagster.settings import LOOPBACK, Settings
+from velib_dagster.store.connect import StoreError, connect
+from velib_dagster.store.reads import Counts, QueryProgress, counts, progress
+
+_PROBE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """One part: where it is, and whether it answers there."""
+
+    name: str
+    up: bool
+    where: str
+
+
+@dataclass(frozen=True)
+class PlatformStatus:
+    """The whole platform; `problems` says in words what is wrong, empty where nothing is."""
+
+    feed: str
+    simulated: bool
+    home: str
+    parts: tuple[PartStatus, ...]
+    last_poll: PollRecord | None
+    waiting: int
+    rows: Counts | None
+    queries: tuple[QueryProgress, ...]
+    stream_lag: int | None
+    archived_through: datetime | None
+    archive_bytes: int
+    problems: tuple[str, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Every part answers and a recent poll was usable."""
+        return not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`; times are ISO-8601 UTC."""
+        plain = asdict(self) | {"healthy": self.healthy}
+        return dict(msgspec.to_builtins(plain))
+
+    def table(self) -> Table:
+        """For people."""
+        title = f"{self.feed}{' (SIMULATED)' if self.simulated else ''} in {self.home}"
+        table = Table(title=title, show_header=False, title_justify="left")
+        for part in self.parts:
+            table.add_row(part.name, "[green]up[/green]" if part.up else "[red]down[/red]", part.where)
+        if self.last_poll is not None:
+            poll = self.last_poll
+            words = f"{poll.kind}, {poll.reports} stations, {poll.changed} changed"
+            table.add_row("last poll", f"{poll.time:%Y-%m-%d %H:%M:%SZ}", f"{words} {poll.reason}".strip())
+        table.add_row("snapshots waiting", str(self.waiting), "not yet in Kafka")
+        for query in self.queries:
+            table.add_row(f"query {query.query}", f"batch {query.batch_id}", f"{query.updated_at:%Y-%m-%d %H:%M:%SZ}")
+        if self.stream_lag is not None:
+            table.add_row("stream lag", str(self.stream_lag), "records in Kafka and not yet in PostgreSQL")
+        if self.rows is not None:
+            windows = (
+                f"{self.rows.station_windows} station, {self.rows.zone_windows} zone, {self.rows.cell_windows} cell"
+            )
+            complete = self.rows.newest_complete
+            table.add_row(
+                "windows", windows, f"complete to {complete:%Y-%m-%d %H:%M:%SZ}" if complete else "none complete"
+            )
+        through = f"{self.archived_through:%Y-%m-%d %H:%M:%SZ}" if self.archived_through else "nothing yet"
+        table.add_row("CSV archive", through, f"{self.archive_bytes / 1e6:.1f} MB")
+        for problem in self.problems:
+            table.add_row("[red]problem[/red]", "", problem)
+        return table
+
+
+def platform_status(settings: Settings) -> PlatformStatus:
+    """Ask every part of the home's platform; takes some seconds at most where parts are down."""
+    parts = tuple(_parts(settings))
+    problems = [f"{part.name} does not answer at {part.where}" for part in parts if not part.up]
+    last_poll, ends = _from_kafka(settings, problems)
+    rows, queries = _from_postgres(settings, problems)
+    lag = None
+    if ends is not None and rows is not None:
+        reached = {topic: offsets.get("0", 0) for query in queries for topic, offsets in query.position.items()}
+        lag = sum(max(0, end - reached.get(topic, 0)) for topic, end in ends.items())
+    store = SnapshotStore(settings.raw)
+    if last_poll is not None and not last_poll.kind.usable:
+        problems.append(f"the last poll was {last_poll.kind}: {last_poll.reason}")
+    is_polled = settings.feed.name != "recordings"
+    if (
+        is_polled
+        and last_poll is not None
+        and _age(last_poll.time) > timedelta(seconds=5 * settings.feed.every_seconds)
+    ):
+        problems.append(f"the last poll was at {last_poll.time:%Y-%m-%d %H:%M:%SZ}")
+    try:
+        through = archived_through(settings.archive)
+        size = sum(file.length for file in committed_files(settings.archive))
+    except ArchiveError as error:
+        through, size = None, 0
+        if settings.archive.exists():
+            problems.append(str(error))
+    return PlatformStatus(
+        feed=settings.feed.name,
+        simulated=settings.feed.simulated,
+        home=str(settings.home),
+        parts=parts,
+        last_poll=last_poll,
+        waiting=len(store.names_after(last_poll.snapshot if last_poll else None)),
+        rows=rows,
+        queries=queries,
+        stream_lag=lag,
+        archived_through=through,
+        archive_bytes=size,
+        problems=tuple(problems),
+    )
+
+
+def _parts(settings: Settings) -> list[PartStatus]:
+    def listening(name: str, address: str) -> PartStatus:
+        host, _, port = address.rpartition(":")
+        try:
+            with socket.create_connection((host, int(port)), _PROBE_SECONDS):
+                return PartStatus(name, True, address)
+        except (OSError, ValueError):
+            return PartStatus(name, False, address)
+
+    def at(name: str) -> str:
+        return f"{LOOPBACK}:{settings.ports.get(name, 0)}"
+
+    postgres = at("postgres")
+    if settings.postgres_address:
+        parts = urlsplit(settings.postgres_address)
+        postgres = f"{parts.hostname}:{parts.port or 5432}"
+    mlflow = urlsplit(settings.mlflow_address).netloc if settings.mlflow_address else at("mlflow")
+    found = [
+        listening("Kafka", settings.kafka_address.partition(",")[0] if settings.kafka_address else at("kafka")),
+        listening("PostgreSQL", postgres),
+        listening("Dagster", at("dagster")),
+        listening("MLflow", mlflow),
+    ]
+    for name, title in (
+        ("streaming", "streaming job"),
+        ("standby", "standby poller"),
+        ("dagster_daemon", "Dagster daemon"),
+    ):
+        found.append(_child(settings, name, title))
+    return found
+
+
+def _child(settings: Settings, name: str, title: str) -> PartStatus:
+    """A child that listens nowhere: known by the pid and start time that the supervisor wrote down."""
+    path = settings.home / "run" / f"{name}.json"
+    try:
+        noted = json.loads(path.read_bytes())
+        up = abs(psutil.Process(noted["pid"]).create_time() - noted["started"]) < 2
+    except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
+        return PartStatus(title, False, "no process")
+    return PartStatus(title, up, f"process {noted['pid']}")
+
+
+def _from_kafka(settings: Settings, problems: list[str]) -> tuple[PollRecord | None, dict[str, int] | None]:
+    if problems and any(problem.startswith("Kafka") for problem in problems):
+        return None, None
+    try:
+        with committed_reader(settings) as consumer:
+            topics = [settings.topic(name) for name in TOPICS]
+            ends = {topic: stable_offsets(consumer, settings, topic)[1] for topic in topics}
+        return newest_poll(settings), ends
+    except KafkaError as error:
+        problems.append(str(error))
+        return None, None
+
+
+def _from_postgres(settings: Settings, problems: list[str]) -> tuple[Counts | None, tuple[QueryProgress, ...]]:
+    if any(problem.startswith("PostgreSQL") for problem in problems):
+        return None, ()
+    try:
+        with connect(settings) as connection:
+            return counts(connection), tuple(progress(connection))
+    except StoreError as error:
+        problems.append(str(error))
+        return None, ()
+
+
+def _age(time: datetime) -> timedelta:
+    return datetime.now(UTC) - time
