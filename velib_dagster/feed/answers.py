@@ -1,0 +1,53 @@
+"""What HTTP brought: one answer, what one poll fetched, and that same thing once it is kept under a name.
+
+Bytes and headers only; what they mean is decided in `decode.py`. Made by `client.py`, kept by `snapshots.py`.
+"""
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+ANSWER: Final = "answer"
+STATION_STATUS: Final = "station_status"
+STATION_INFORMATION: Final = "station_information"
+ROLES: Final = (ANSWER, STATION_STATUS, STATION_INFORMATION)
+"""Roles of the answers in a snapshot; Explore has one answer, GBFS two. They name the files in the raw store."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What one HTTP request brought, to the byte (content encoding undone), errors included.
+
+    Header names are lower case; a header that came several times is joined with ", ". `truncated` says that the
+    connection broke off before the end that the server had announced.
+    """
+
+    role: str
+    url: str
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    truncated: bool = False
+
+
+class Fetched(msgspec.Struct, frozen=True, kw_only=True):
+    """What one poll brought, answered or not, before it is kept.
+
+    `poll_time` is the event time of all that follows (UTC, whole seconds). `error` says what went wrong, None
+    where every request was answered in full. `clock_offset_seconds` is the server's Date minus the local clock
+    where that was too large to be trusted and the local clock was used. `quota_reset` is when the feed's quota
+    opens again, where an answer said that it is spent.
+    """
+
+    poll_time: datetime
+    fetched_at: datetime
+    answers: tuple[Answer, ...]
+    error: str | None = None
+    clock_offset_seconds: int | None = None
+    quota_reset: datetime | None = None
+
+
+class Snapshot(Fetched, frozen=True, kw_only=True):
+    """A kept poll; names sort in the order in which the polls were kept."""
+
+    name: str

@@ -1,0 +1,268 @@
+"""HTTP to the feed: one poll as one or two verbatim answers, within a budget of time and with the feed's wishes obeyed.
+
+Knows no Dagster, no disk and no row; what an answer means is decided in `decode.py`. Called by `poll.py`, `check.py`
+and the functions of `feed/__init__.py`.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from importlib import metadata
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import tenacity
+import urllib3
+
+from velib_dagster.feed import gbfs, quota
+from velib_dagster.feed.answers import ANSWER, STATION_INFORMATION, STATION_STATUS, Answer, Fetched
+from velib_dagster.feed.errors import FeedError, PermanentFeedError, QuotaSpentError, TransientFeedError
+from velib_dagster.settings import Feed
+
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 20.0
+BUDGET_SECONDS: Final = 40.0
+"""All requests of one poll with their retries: below a minute with room to spare, so that polls never overlap."""
+TRIES: Final = 4
+LARGEST_BYTES: Final = 64 * 2**20
+"""A body longer than this is cut: an answer of Vélib' has 0.6 MB."""
+CLOCK_TOLERANCE_SECONDS: Final = 120
+DISCOVERY_SECONDS: Final = 3600.0
+"""How long the URLs of a discovery document are used before it is read again."""
+
+_LEAST_SECONDS: Final = 1.0  # a try with less time left can't succeed
+_PERMANENT: Final = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.TooManyRedirects,
+)
+
+
+def user_agent() -> str:
+    """What the client calls itself."""
+    try:
+        return f"velib-dagster/{metadata.version('velib-dagster')} (python-requests/{requests.__version__})"
+    except metadata.PackageNotFoundError:
+        return f"velib-dagster (python-requests/{requests.__version__})"
+
+
+def local_now() -> datetime:
+    """The local clock, UTC."""
+    return datetime.now(UTC)
+
+
+class FeedClient:
+    """Polls one feed; keeps nothing between polls but its connection and, for GBFS, the discovered URLs.
+
+    `trust_date` takes the answer's Date as it is, however far from the local clock: for recordings that are served
+    again. `now` is the local clock.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        session: requests.Session | None = None,
+        *,
+        trust_date: bool = False,
+        now: Callable[[], datetime] = local_now,
+        budget_seconds: float = BUDGET_SECONDS,
+    ) -> None:
+        self.feed = feed
+        self._session = session or requests.Session()
+        self._session.headers["User-Agent"] = user_agent()
+        self._session.headers["Accept"] = "application/json"
+        self._trust_date = trust_date
+        self._now = now
+        self._budget_seconds = budget_seconds
+        self._discovered: dict[str, tuple[float, dict[str, str]]] = {}
+
+    def poll(self, url: str | None = None) -> Fetched:
+        """What the feed answers now; `url` stands for the feed's own.
+
+        Never raises for what the feed does: the trouble is in `error`, with the verbatim error answer where one came.
+        """
+        deadline = time.monotonic() + self._budget_seconds
+        answers: list[Answer] = []
+        errors: list[str] = []
+        reset: datetime | None = None
+        try:
+            self._fetch(url or self.feed.url, deadline, answers)
+        except FeedError as error:
+            errors.append(str(error))
+            if error.answer is not None:
+                answers.append(error.answer)
+            if isinstance(error, QuotaSpentError):
+                reset = error.reset
+        local = self._now()
+        poll_time, offset = self._poll_time(answers, local)
+        for answer in answers:
+            if answer.truncated:
+                errors.append(f"{answer.url}: the connection broke off after {len(answer.body)} bytes")
+            reset = reset or quota.spent_until(answer.status, answer.headers, local)
+        return Fetched(
+            poll_time=poll_time,
+            fetched_at=local,
+            answers=tuple(answers),
+            error="; ".join(dict.fromkeys(errors)) or None,
+            clock_offset_seconds=offset,
+            quota_reset=reset,
+        )
+
+    def get(self, url: str, params: dict[str, str] | None = None) -> Answer:
+        """One good answer of any URL of the feed, retried within the budget.
+
+        Raises:
+            PermanentFeedError, QuotaSpentError, TransientFeedError: there is none.
+        """
+        full = requests.Request("GET", url, params=params).prepare().url or url
+        answer = self._get(full, ANSWER, time.monotonic() + self._budget_seconds)
+        if answer.truncated:
+            msg = f"{full}: the connection broke off after {len(answer.body)} bytes; try again"
+            raise TransientFeedError(msg, answer)
+        return answer
+
+    def _fetch(self, url: str, deadline: float, answers: list[Answer]) -> None:
+        """Append the answers of one poll; what came before a failure stays in the list."""
+        kept_at, urls = self._discovered.get(url, (0.0, {}))
+        if not urls or time.monotonic() - kept_at > DISCOVERY_SECONDS:
+            first = self._get(url, ANSWER, deadline)
+            urls = gbfs.discovered(first.body) or {}
+            if STATION_STATUS not in urls:
+                answers.append(first)
+                return
+            urls = {role: urljoin(url, named) for role, named in urls.items()}
+            self._discovered[url] = time.monotonic(), urls
+        try:
+            answers.append(self._get(urls[STATION_STATUS], STATION_STATUS, deadline))
+            if STATION_INFORMATION in urls:
+                answers.append(self._get(urls[STATION_INFORMATION], STATION_INFORMATION, deadline))
+        except PermanentFeedError:
+            self._discovered.pop(url, None)  # the system may have moved its documents
+            raise
+
+    def _get(self, url: str, role: str, deadline: float) -> Answer:
+        """One answer with its retries; a break-off that persists gives the truncated answer."""
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            late = time.monotonic() + state.upcoming_sleep + _LEAST_SECONDS > deadline
+            return late or state.attempt_number >= TRIES
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TransientFeedError), wait=_wait, stop=stop, reraise=True
+        )
+        try:
+            return retrying(self._try, url, role, deadline)
+        except TransientFeedError as error:
+            answer = error.answer
+            if answer is not None and answer.truncated and answer.status < 400:
+                return answer
+            now = self._now()
+            if answer is not None and answer.status == 429:
+                reset = quota.spent_until(answer.status, answer.headers, now)
+                if reset is not None:
+                    msg = f"{error}; the quota opens again at {reset:%Y-%m-%d %H:%M:%S} UTC"
+                    raise QuotaSpentError(msg, reset, answer) from error
+            raise
+
+    def _try(self, url: str, role: str, deadline: float) -> Answer:
+        left = deadline - time.monotonic()
+        if left < _LEAST_SECONDS:
+            msg = f"{url}: no time left for it in this poll"
+            raise TransientFeedError(msg)
+        # Proxies and netrc of the environment are for the world outside, not for this machine's own servers.
+        self._session.trust_env = (urlsplit(url).hostname or "") not in {"127.0.0.1", "localhost", "::1"}
+        try:
+            with self._session.get(
+                url, stream=True, timeout=(min(CONNECT_SECONDS, left), min(READ_SECONDS, left))
+            ) as response:
+                answer = _read(response, url, role, deadline)
+        except _PERMANENT as error:
+            msg = f"{url} can't be asked: {error}"
+            raise PermanentFeedError(msg) from error
+        except requests.RequestException as error:
+            msg = f"{url} doesn't answer: {_cause(error)}"
+            raise TransientFeedError(msg) from error
+        if answer.status == 429 or answer.status >= 500:
+            now = self._now()
+            again = quota.retry_at(answer.headers, now)
+            wait = (again - now).total_seconds() if again is not None else None
+            msg = f"{url} answers HTTP {answer.status}"
+            raise TransientFeedError(msg, answer, wait)
+        if not 200 <= answer.status < 300:
+            msg = f"{url} answers HTTP {answer.status}"
+            raise PermanentFeedError(msg, answer)
+        if answer.truncated:
+            msg = f"{url}: the connection broke off after {len(answer.body)} bytes"
+            raise TransientFeedError(msg, answer)
+        return answer
+
+    def _poll_time(self, answers: list[Answer], local: datetime) -> tuple[datetime, int | None]:
+        """Event time of the poll, and how far the Date was off where the local clock replaces it."""
+        whole = local.astimezone(UTC).replace(microsecond=0)
+        said = _date_of(answers[0]) if answers else None
+        if said is None:
+            return whole, None
+        offset = int((said - whole) / timedelta(seconds=1))
+        if self._trust_date or abs(offset) <= CLOCK_TOLERANCE_SECONDS:
+            return said, None
+        return whole, offset
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Seconds before the next try: what the feed asks for, else doubling from about a second; both with jitter."""
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, TransientFeedError) and error.wait_seconds is not None:
+        return max(error.wait_seconds, 0.0) + random.uniform(0, 0.5)  # noqa: S311 - jitter, no secret
+    return 2.0 ** (state.attempt_number - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - as above
+
+
+def _read(response: requests.Response, url: str, role: str, deadline: float) -> Answer:
+    """The answer, with as much of the body as came before a break-off, the budget's end or the size limit."""
+    body = bytearray()
+    truncated = False
+    try:
+        # read1 returns what is there: read would wait for a full chunk however slowly a server drips.
+        while chunk := response.raw.read1(2**16, decode_content=True):
+            body += chunk
+            if len(body) > LARGEST_BYTES or time.monotonic() > deadline:
+                truncated = True
+                break
+    except (urllib3.exceptions.HTTPError, OSError):
+        truncated = True
+    headers: dict[str, list[str]] = {}
+    for name, value in response.raw.headers.items():
+        headers.setdefault(name.lower(), []).append(value)
+    return Answer(
+        role=role,
+        url=url,
+        status=response.status_code,
+        headers={name: ", ".join(values) for name, values in headers.items()},
+        body=bytes(body),
+        truncated=truncated,
+    )
+
+
+def _date_of(answer: Answer) -> datetime | None:
+    """The Date header as UTC, None where there is none that can be read, or more than one."""
+    text = answer.headers.get("date")
+    # Two dates joined into one header parse as some other time: neither can be told to be the right one.
+    if text is None or text.count(":") != 2:
+        return None
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC).replace(microsecond=0)
+    except ValueError:
+        return None
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost words of a requests error, whose own text is a nest of class names."""
+    found: BaseException = error
+    while (inner := getattr(found, "reason", None) or (found.args[0] if found.args else None)) is not None:
+        if not isinstance(inner, BaseException):
+            break
+        found = inner
+    return str(found) or type(found).__name__

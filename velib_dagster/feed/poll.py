@@ -1,0 +1,79 @@
+"""One poll: ask the feed, keep verbatim what came. The same for the schedule, the standby poller and the commands.
+
+Nothing is decoded here. Recordings take the same way, through a replay server on this machine.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from velib_dagster.feed.answers import Fetched, Snapshot
+from velib_dagster.feed.client import FeedClient, local_now
+from velib_dagster.feed.errors import CorruptSnapshotError, RecordingError
+from velib_dagster.feed.recordings import Recording
+from velib_dagster.feed.replay import ReplayServer
+from velib_dagster.feed.snapshots import SnapshotStore
+from velib_dagster.settings import Settings
+
+
+def poll_once(settings: Settings, *, store: SnapshotStore | None = None, client: FeedClient | None = None) -> Snapshot:
+    """Poll the feed once and keep what came, answered or not; takes at most 45 s.
+
+    While the quota is spent, by what an earlier poll was told, the feed isn't asked, and the snapshot says so.
+
+    Raises:
+        SnapshotError: it can't be kept.
+    """
+    store = store or SnapshotStore(settings.raw)
+    client = client or FeedClient(settings.feed)
+    reset = quota_spent_until(store)
+    if reset is None:
+        return store.add(client.poll())
+    now = local_now()
+    return store.add(
+        Fetched(
+            poll_time=now.replace(microsecond=0),
+            fetched_at=now,
+            answers=(),
+            error=f"not asked: the feed's quota is spent until {reset:%Y-%m-%d %H:%M:%S} UTC",
+            quota_reset=reset,
+        )
+    )
+
+
+def quota_spent_until(store: SnapshotStore) -> datetime | None:
+    """Until when the feed isn't asked, by what the newest poll was told; None if it may be asked."""
+    newest = store.newest()
+    if newest is None:
+        return None
+    try:
+        reset = store.quota_reset(newest)
+    except CorruptSnapshotError:  # its reader says so; a poll must not be lost for it
+        return None
+    return reset if reset is not None and reset > local_now() else None
+
+
+def poll_recordings(
+    settings: Settings,
+    recordings: Sequence[Recording],
+    on_snapshot: Callable[[Snapshot], None],
+    *,
+    store: SnapshotStore | None = None,
+) -> None:
+    """Poll every recording, in order, over HTTP from a replay server, and keep it; `on_snapshot` gets each kept one.
+
+    Nothing is skipped: what is kept already is the caller's to leave out.
+
+    Raises:
+        RecordingError: one can't be read or served; those before it are kept.
+        SnapshotError: one can't be kept.
+    """
+    store = store or SnapshotStore(settings.raw)
+    with ReplayServer(recordings) as server:
+        client = FeedClient(replace(settings.feed, url=server.address), trust_date=True)
+        for number, recording in enumerate(recordings):
+            fetched = client.poll(server.url(number))
+            if fetched.error is not None or not fetched.answers:
+                msg = f"{recording.name} can't be replayed: {server.trouble or fetched.error}"
+                raise RecordingError(msg)
+            on_snapshot(store.add(fetched))

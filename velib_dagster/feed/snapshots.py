@@ -1,0 +1,281 @@
+"""The raw store: every poll's answers, verbatim and durable, under names that sort in the order of the polls.
+
+Files only, no meaning: `<root>/YYYY-MM-DD/<name>.<role>.gz` and, written last, `<name>.json`; a snapshot exists once
+that last file does. Written by `poll.py`, read by the producer; several processes may add at once.
+"""
+
+import fcntl
+import gzip
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from velib_dagster.feed.answers import Answer, Fetched, Snapshot
+from velib_dagster.feed.errors import CorruptSnapshotError, SnapshotError
+from velib_dagster.settings import sync_folder, write_atomically
+
+_NAME: Final = re.compile(r"(\d{8}T\d{6}Z)-([a-z]?)(\d+)")
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_TIME: Final = "%Y%m%dT%H%M%SZ"
+
+
+class _AnswerMeta(msgspec.Struct, frozen=True, kw_only=True):
+    role: str
+    url: str
+    status: int
+    headers: dict[str, str]
+    bytes: int
+    truncated: bool = False
+
+
+class _Meta(msgspec.Struct, frozen=True, kw_only=True):
+    poll_time: datetime
+    fetched_at: datetime
+    answers: tuple[_AnswerMeta, ...]
+    error: str | None = None
+    clock_offset_seconds: int | None = None
+    quota_reset: datetime | None = None
+
+
+_META: Final = msgspec.json.Decoder(_Meta)
+
+
+def name_of(time: datetime, number: int) -> str:
+    """The name of the `number`-th snapshot of a second.
+
+    A letter before numbers of two and more digits says how many digits follow, so that names sort as plain text
+    however often the same second comes (a feed may repeat its Date for hours).
+    """
+    digits = str(number)
+    letter = "" if len(digits) == 1 else chr(ord("a") + len(digits) - 2)
+    return f"{time.astimezone(UTC):{_TIME}}-{letter}{digits}"
+
+
+def time_and_number(name: str) -> tuple[datetime, int]:
+    """The time and the number that a snapshot's name carries.
+
+    Raises:
+        SnapshotError: it isn't a name of this store.
+    """
+    found = _NAME.fullmatch(name)
+    if found is None:
+        msg = f"{name!r} is no snapshot's name (20241107T074501Z-0)"
+        raise SnapshotError(msg)
+    return datetime.strptime(found[1], _TIME).replace(tzinfo=UTC), int(found[3])
+
+
+class SnapshotStore:
+    """Snapshots below one folder, which is made when the first one is added."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def add(self, fetched: Fetched) -> Snapshot:
+        """Keep what one poll brought; on return it is on disk under a name greater than every other.
+
+        The name tells the poll time, unless a snapshot as late as that is already there: then the newest name's time
+        is counted on, so that names strictly increase even where poll times don't.
+
+        Raises:
+            SnapshotError: it can't be written; nothing of it is left behind.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                return self._write(fetched)
+        except OSError as error:
+            msg = (
+                f"the poll of {fetched.poll_time:%Y-%m-%d %H:%M:%S} UTC can't be kept below {self.root} "
+                f"({error.strerror or error}): free space there or make it writable; nothing of it is left behind"
+            )
+            raise SnapshotError(msg) from error
+
+    def names_after(self, name: str | None) -> list[str]:
+        """Names of the snapshots after `name` (all for None), in order; lists only the folders from its day on."""
+        first_day = "" if name is None else _day(name)
+        names: list[str] = []
+        for day in self._days():
+            if day >= first_day:
+                names.extend(self._names_of(day))
+        return sorted(names) if name is None else sorted(found for found in names if found > name)
+
+    def newest(self) -> str | None:
+        """Name of the newest snapshot, None where there is none."""
+        for day in reversed(self._days()):
+            names = self._names_of(day)
+            if names:
+                return max(names)
+        return None
+
+    def read(self, name: str) -> Snapshot:
+        """The snapshot of that name, as it was added.
+
+        Raises:
+            CorruptSnapshotError: a file of it is missing or not what was written.
+        """
+        meta = self._meta(name)
+        answers = tuple(
+            Answer(
+                role=kept.role,
+                url=kept.url,
+                status=kept.status,
+                headers=kept.headers,
+                body=_unzip(self._body_path(name, kept.role), kept.bytes),
+                truncated=kept.truncated,
+            )
+            for kept in meta.answers
+        )
+        return Snapshot(
+            name=name,
+            poll_time=meta.poll_time,
+            fetched_at=meta.fetched_at,
+            answers=answers,
+            error=meta.error,
+            clock_offset_seconds=meta.clock_offset_seconds,
+            quota_reset=meta.quota_reset,
+        )
+
+    def quota_reset(self, name: str) -> datetime | None:
+        """When the quota opens again by what that poll was told, None if it wasn't spent.
+
+        Raises:
+            CorruptSnapshotError: the snapshot's description is missing or not what was written.
+        """
+        return self._meta(name).quota_reset
+
+    def path(self, name: str) -> Path:
+        """The file that describes a snapshot; its bodies lie beside it."""
+        return self.root / _day(name) / f"{name}.json"
+
+    def times(self) -> Counter[datetime]:
+        """How many snapshots there are of each poll time.
+
+        Raises:
+            CorruptSnapshotError: a description that has to be read is damaged.
+        """
+        found: Counter[datetime] = Counter()
+        for name in self.names_after(None):
+            time, number = time_and_number(name)
+            # Only a name that had to count on may tell another time than the poll's.
+            found[time if number == 0 else self._meta(name).poll_time] += 1
+        return found
+
+    def remove_before(self, day: date) -> int:
+        """Delete the snapshots of the days (UTC, by name) before `day` and return how many.
+
+        The newest snapshot's day stays, however old: names go on from it.
+        """
+        newest = self.newest()
+        removed = 0
+        for folder in self._days():
+            if folder >= day.isoformat() or newest is None or folder == _day(newest):
+                continue
+            with self._locked():
+                for path in sorted((self.root / folder).iterdir(), key=lambda path: path.suffix != ".json"):
+                    removed += path.suffix == ".json"
+                    path.unlink()
+                (self.root / folder).rmdir()
+        return removed
+
+    def _write(self, fetched: Fetched) -> Snapshot:
+        name = self._next_name(fetched.poll_time)
+        folder = self.root / _day(name)
+        if not folder.exists():
+            folder.mkdir()
+            sync_folder(self.root)
+        written: list[Path] = []
+        try:
+            for answer in fetched.answers:
+                path = self._body_path(name, answer.role)
+                written.append(path)
+                write_atomically(path, gzip.compress(answer.body, compresslevel=6, mtime=0))
+            written.append(self.path(name))
+            write_atomically(self.path(name), msgspec.json.format(msgspec.json.encode(_meta_of(fetched)), indent=1))
+        except OSError:
+            for path in reversed(written):
+                path.unlink(missing_ok=True)
+            raise
+        return Snapshot(name=name, **{field: getattr(fetched, field) for field in Fetched.__struct_fields__})
+
+    def _next_name(self, poll_time: datetime) -> str:
+        newest = self.newest()
+        if newest is None:
+            return name_of(poll_time, 0)
+        newest_time, number = time_and_number(newest)
+        return name_of(poll_time, 0) if poll_time > newest_time else name_of(newest_time, number + 1)
+
+    def _meta(self, name: str) -> _Meta:
+        path = self.path(name)
+        try:
+            return _META.decode(path.read_bytes())
+        except FileNotFoundError:
+            raise CorruptSnapshotError(path, "it is missing") from None
+        except (OSError, msgspec.MsgspecError, ValueError) as error:
+            raise CorruptSnapshotError(path, str(error)) from error
+
+    def _body_path(self, name: str, role: str) -> Path:
+        return self.root / _day(name) / f"{name}.{role}.gz"
+
+    def _days(self) -> list[str]:
+        try:
+            return sorted(path.name for path in self.root.iterdir() if _DAY.fullmatch(path.name))
+        except FileNotFoundError:
+            return []
+
+    def _names_of(self, day: str) -> list[str]:
+        try:
+            paths = list((self.root / day).iterdir())
+        except FileNotFoundError:  # removed by retention since the days were listed
+            return []
+        return [path.stem for path in paths if path.suffix == ".json" and _NAME.fullmatch(path.stem)]
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.root / ".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _meta_of(fetched: Fetched) -> _Meta:
+    return _Meta(
+        poll_time=fetched.poll_time,
+        fetched_at=fetched.fetched_at,
+        answers=tuple(
+            _AnswerMeta(
+                role=answer.role,
+                url=answer.url,
+                status=answer.status,
+                headers=answer.headers,
+                bytes=len(answer.body),
+                truncated=answer.truncated,
+            )
+            for answer in fetched.answers
+        ),
+        error=fetched.error,
+        clock_offset_seconds=fetched.clock_offset_seconds,
+        quota_reset=fetched.quota_reset,
+    )
+
+
+def _day(name: str) -> str:
+    time_and_number(name)
+    return f"{name[:4]}-{name[4:6]}-{name[6:8]}"
+
+
+def _unzip(path: Path, size: int) -> bytes:
+    try:
+        body = gzip.decompress(path.read_bytes())
+    except FileNotFoundError:
+        raise CorruptSnapshotError(path, "it is missing") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise CorruptSnapshotError(path, str(error)) from error
+    if len(body) != size:
+        raise CorruptSnapshotError(path, f"{len(body)} bytes instead of {size}")
+    return body
