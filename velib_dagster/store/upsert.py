@@ -1,0 +1,176 @@
+"""What the streaming job writes: each function upserts one batch in one transaction and may run again.
+
+Rows are keyed by what they are about, so a batch run twice changes nothing. Where the rows come from belongs to
+`streaming/sink.py`; the schema to `migrations/`.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final, TypeAlias
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from velib_dagster.events.records import Column, PollRecord, StationState, columns
+from velib_dagster.store.columns import PROGRESS_COLUMNS, WINDOW_COLUMNS
+
+Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
+Row: TypeAlias = Sequence[object]
+
+_SQL_TYPES: Final = {int: "int8", float: "float8", bool: "bool", datetime: "timestamptz"}
+
+STATE_COLUMNS: Final = columns(StationState)
+POLL_COLUMNS: Final = columns(PollRecord)
+
+
+class Left(msgspec.Struct, frozen=True):
+    """A tombstone: the station left the network, at this poll time."""
+
+    station_code: str
+    at: datetime
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one query is, as a row of `stream_progress`; `updated_at` is set by the server."""
+
+    query: str
+    batch_id: int
+    input_rows: int
+    rows_per_second: float
+    position: dict[str, dict[str, int]]
+    watermark: datetime | None
+    batch_seconds: float
+
+
+def upsert_windows(connection: Connection, rows: Iterable[Row]) -> int:
+    """Write window sums, rows with the columns `WINDOW_COLUMNS` in order; returns how many rows changed.
+
+    A row is never replaced by one that knows fewer seconds: after a lost checkpoint over a topic that retention has
+    cut, a query sees only the rest of a window.
+    """
+    with connection.transaction():
+        _stage(connection, "windows", WINDOW_COLUMNS, rows)
+        return connection.execute(
+            _upsert(
+                "windows",
+                WINDOW_COLUMNS,
+                key=("grain", "key", "window_start"),
+                newest="seconds",
+                condition="excluded.seconds >= windows.seconds",
+            )
+        ).rowcount
+
+
+def upsert_states(connection: Connection, events: Iterable[StationState | Left]) -> int:
+    """Write states and tombstones in the order of the topic; returns how many rows changed or went.
+
+    A tombstone takes away the station's rows that began before it; what follows it in the batch stays.
+    """
+    states: dict[str, dict[datetime, StationState]] = {}
+    left: dict[str, datetime] = {}
+    for event in events:
+        if isinstance(event, Left):
+            left[event.station_code] = event.at
+            states.pop(event.station_code, None)
+        else:
+            states.setdefault(event.station_code, {})[event.since] = event
+    rows = (msgspec.structs.astuple(state) for by_since in states.values() for state in by_since.values())
+    with connection.transaction():
+        gone = connection.execute(
+            "DELETE FROM station_states AS s USING unnest(%s::text[], %s::timestamptz[]) AS l (code, at)"
+            " WHERE s.station_code = l.code AND s.since < l.at",
+            (list(left), list(left.values())),
+        ).rowcount
+        _stage(connection, "station_states", STATE_COLUMNS, rows)
+        key = ("station_code", "since")
+        return gone + connection.execute(_upsert("station_states", STATE_COLUMNS, key=key)).rowcount
+
+
+def upsert_polls(connection: Connection, polls: Iterable[PollRecord]) -> int:
+    """Write poll records, the last of a snapshot wins; returns how many rows changed."""
+    newest = {poll.snapshot: poll for poll in polls}
+    rows = ([_plain(value) for value in msgspec.structs.astuple(poll)] for poll in newest.values())
+    with connection.transaction():
+        _stage(connection, "polls", POLL_COLUMNS, rows)
+        return connection.execute(_upsert("polls", POLL_COLUMNS, key=("snapshot",))).rowcount
+
+
+def upsert_progress(connection: Connection, progress: Progress) -> None:
+    """Write where a query is, and that it lives now."""
+    names = [sql.Identifier(column.name) for column in PROGRESS_COLUMNS]
+    values = [_plain(value) for value in msgspec.structs.astuple(progress)]
+    statement = sql.SQL(
+        "INSERT INTO stream_progress ({names}) VALUES ({values}, now())"
+        " ON CONFLICT (query) DO UPDATE SET ({names}) = ROW (excluded.*)"
+    ).format(names=sql.SQL(", ").join(names), values=sql.SQL(", ").join([sql.Placeholder()] * len(values)))
+    with connection.transaction():
+        connection.execute(statement, values)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, msgspec.Struct | dict):
+        return json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+    return str(value) if isinstance(value, str) else value
+
+
+def _stage(connection: Connection, table: str, described: Sequence[Column], rows: Iterable[Row]) -> None:
+    """Copy rows into a temporary table, made anew; it lives no longer than the transaction."""
+    types = [_SQL_TYPES.get(column.type, "text") for column in described]
+    names = [sql.Identifier(column.name) for column in described]
+    fields = [sql.SQL("{} {}").format(name, sql.SQL(kind)) for name, kind in zip(names, types, strict=True)]
+    staged = sql.Identifier(f"staged_{table}")
+    connection.execute(
+        sql.SQL("DROP TABLE IF EXISTS pg_temp.{staged}; CREATE TEMPORARY TABLE {staged} ({fields}) ON COMMIT DROP").format(
+            staged=staged, fields=sql.SQL(", ").join(fields)
+        )
+    )
+    copy_in = sql.SQL("COPY {} FROM STDIN (FORMAT BINARY)").format(staged)
+    with connection.cursor() as cursor, cursor.copy(copy_in) as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+
+
+def _upsert(
+    table: str,
+    described: Sequence[Column],
+    *,
+    key: tuple[str, ...],
+    newest: str | None = None,
+    condition: str = "true",
+) -> sql.Composed:
+    """INSERT … ON CONFLICT from the staged rows; rows that would change nothing are left alone.
+
+    With `newest`, of several staged rows of one key the one with the largest such value counts.
+    """
+    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in described)
+    values = sql.SQL(", ").join(
+        sql.SQL("{}" if column.type in _SQL_TYPES or issubclass(column.type, str) else "{}::jsonb").format(
+            sql.Identifier(column.name)
+        )
+        for column in described
+    )
+    keys = sql.SQL(", ").join(sql.Identifier(name) for name in key)
+    rest = [sql.Identifier(column.name) for column in described if column.name not in key]
+    order = sql.SQL(" ORDER BY {}, {} DESC").format(keys, sql.Identifier(newest)) if newest else sql.SQL("")
+    once = sql.SQL("DISTINCT ON ({}) ").format(keys) if newest else sql.SQL("")
+    target = sql.Identifier(table)
+    return sql.SQL(
+        "INSERT INTO {target} ({names}) SELECT {once}{values} FROM {staged}{order}"
+        " ON CONFLICT ({keys}) DO UPDATE SET ({rest}) = ROW ({new})"
+        " WHERE ({condition}) AND ({old}) IS DISTINCT FROM ({new})"
+    ).format(
+        target=target,
+        names=names,
+        once=once,
+        values=values,
+        staged=sql.Identifier(f"staged_{table}"),
+        order=order,
+        keys=keys,
+        rest=sql.SQL(", ").join(rest),
+        new=sql.SQL(", ").join(sql.SQL("excluded.{}").format(name) for name in rest),
+        old=sql.SQL(", ").join(sql.SQL("{}.{}").format(target, name) for name in rest),
+        condition=sql.SQL(condition),  # a constant of this module
+    )

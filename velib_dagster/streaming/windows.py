@@ -1,0 +1,90 @@
+"""Spells → sums over 10-minute windows of each station, zone and cell: the streaming job's one stateful query.
+
+Pure functions DataFrame → DataFrame that work on a stream and on a batch alike; nothing here reads or writes.
+Sums are exact whatever the order of summation, so that a batch run again gives the same rows.
+"""
+
+from typing import Final
+
+import msgspec
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - the name of all Spark documentation
+
+from velib_dagster.store.columns import WINDOW_COLUMNS
+from velib_dagster.streaming.schemas import schema_of
+
+WINDOW: Final = "10 minutes"
+LEAST_WATERMARK_SECONDS: Final = 1800
+
+
+def watermark_seconds(max_hold_seconds: int) -> int:
+    """How far a spell may lie behind the newest one and still count.
+
+    A spell is published when its hold runs out, or at the first usable poll after that.
+    """
+    return max(LEAST_WATERMARK_SECONDS, 3 * max_hold_seconds)
+
+
+def parse(kafka: DataFrame, record: type[msgspec.Struct]) -> DataFrame:
+    """Kafka's rows as rows of the record, one each; a value that is no such JSON fails the query."""
+    value = F.from_json(F.col("value").cast("string"), schema_of(record), {"mode": "FAILFAST"})
+    return kafka.select(value.alias("record")).select("record.*")
+
+
+def window_sums(spells: DataFrame, max_hold_seconds: int) -> DataFrame:
+    """One row per grain (station, zone, cell), key and window, with the columns of the table `windows`.
+
+    A spell counts in the window of its start: the producer cuts spells at each 10-minute mark.
+    """
+    grains = F.array(
+        *(
+            F.struct(F.lit(grain).alias("grain"), F.col(column).alias("key"))
+            for grain, column in (("station", "station_code"), ("zone", "zone"), ("cell", "cell"))
+        )
+    )
+    sums = (
+        spells.withWatermark("since", f"{watermark_seconds(max_hold_seconds)} seconds")
+        .withColumn("of", F.explode(grains))
+        .withColumn("in_service", F.expr("is_installed AND is_renting AND is_returning"))
+        .groupBy("of.grain", "of.key", F.window("since", WINDOW).alias("span"))
+        .agg(*_sums())
+    )
+    station = F.col("grain") == "station"
+    named = {
+        "window_start": F.col("span.start"),
+        "window_end": F.col("span.end"),
+        **{name: F.when(station, F.col(f"newest.{name}")) for name in ("name", "zone", "cell")},
+    }
+    return sums.select(*(named.get(column.name, F.col(column.name)).alias(column.name) for column in WINDOW_COLUMNS))
+
+
+def _sums() -> list[Column]:
+    split_known = "mechanical IS NOT NULL AND ebike IS NOT NULL"
+    # Decimals, since a sum of doubles depends on the order in which a restart happens to add them.
+    occupancy = "CAST(CAST(seconds * bikes AS DECIMAL(18, 0)) / CAST(capacity AS DECIMAL(10, 0)) AS DECIMAL(28, 12))"
+    return [
+        F.max_by(F.struct("name", "zone", "cell"), "since").alias("newest"),
+        F.sum("seconds").alias("seconds"),
+        _where("true", "seconds").alias("seconds_in_service"),
+        _where("bikes = 0", "seconds").alias("seconds_empty"),
+        _where("docks = 0", "seconds").alias("seconds_full"),
+        _where("docks IS NOT NULL", "seconds").alias("seconds_docks_known"),
+        _where(split_known, "seconds").alias("seconds_split_known"),
+        _where("capacity > 0", "seconds").alias("seconds_occupancy_known"),
+        _where("true", "seconds * bikes").alias("bikes_seconds"),
+        _where(split_known, "seconds * mechanical").alias("mechanical_seconds"),
+        _where(split_known, "seconds * ebike").alias("ebike_seconds"),
+        _where("docks IS NOT NULL", "seconds * docks").alias("docks_seconds"),
+        _where("capacity > 0", occupancy).cast("double").alias("occupancy_seconds"),
+        *(
+            F.expr(f"{function}(CASE WHEN in_service THEN {value} END)").cast("int").alias(f"{value}_{function}")
+            for value in ("bikes", "mechanical", "ebike", "docks")
+            for function in ("min", "max")
+        ),
+        F.size(F.collect_set("station_code")).alias("stations"),
+    ]
+
+
+def _where(condition: str, value: str) -> Column:
+    """The sum of a value over the spells in service that meet the condition; 0 where there are none."""
+    return F.expr(f"sum(CASE WHEN in_service AND ({condition}) THEN {value} ELSE 0 END)")

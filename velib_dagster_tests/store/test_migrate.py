@@ -1,0 +1,116 @@
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from velib_dagster.events.records import PollRecord, StationState, columns
+from velib_dagster.settings import Settings
+from velib_dagster.store.columns import RELATIONS
+from velib_dagster.store.connect import StoreError, StoreUnreachableError, connect, dsn
+from velib_dagster.store.migrate import Migration, migrate, migrations
+from velib_dagster.store.upsert import Connection
+
+pytestmark = pytest.mark.postgres
+
+SQL_TYPES = {
+    "str": {"text"},
+    "PollKind": {"text"},
+    "int": {"integer", "bigint"},
+    "float": {"double precision"},
+    "bool": {"boolean"},
+    "datetime": {"timestamp with time zone"},
+    "dict": {"jsonb"},
+    "NetworkTotals": {"jsonb"},
+    "LastUsable": {"jsonb"},
+}
+
+
+def test_a_missing_database_is_made_and_migrating_again_changes_nothing(
+    postgres_settings: Settings, fresh_feed: Callable[..., Settings]
+) -> None:
+    settings = fresh_feed(postgres_settings)
+    newest = migrations()[-1].version
+    assert migrate(settings) == newest
+    assert migrate(settings) == newest
+    with connect(settings) as connection:
+        assert connection.execute("SELECT count(*) FROM schema_version").fetchone() == (newest,)
+
+
+def test_two_migrations_at_once_are_fine(postgres_settings: Settings, fresh_feed: Callable[..., Settings]) -> None:
+    settings = fresh_feed(postgres_settings)
+    versions: list[int] = []
+    threads = [threading.Thread(target=lambda: versions.append(migrate(settings))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert versions == [migrations()[-1].version] * 4
+
+
+def test_a_newer_schema_is_refused(database: Settings) -> None:
+    newer = Migration(9999, "9999_newer.sql", "CREATE TABLE newer (x integer)")
+    migrate(database, (*migrations(), newer))
+    with pytest.raises(StoreError, match="9999"):
+        migrate(database)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(database: Settings) -> None:
+    broken = Migration(9999, "9999_broken.sql", "CREATE TABLE half (x integer); SELECT 1/0")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrate(database, (*migrations(), broken))
+    with connect(database) as connection:
+        assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
+
+
+def test_every_table_and_column_has_the_one_definitions_order_type_and_comment(connection: Connection) -> None:
+    found = connection.execute(
+        "SELECT c.relname, obj_description(c.oid), a.attname, col_description(c.oid, a.attnum),"
+        " format_type(a.atttypid, NULL), a.attnotnull, c.relkind"
+        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v') ORDER BY c.relname, a.attnum"
+    ).fetchall()
+    tables: dict[object, list[tuple[object, ...]]] = {}
+    for row in found:
+        tables.setdefault(row[0], []).append(row)
+    assert set(tables) == {relation.name for relation in RELATIONS}
+    for relation in RELATIONS:
+        rows = tables[relation.name]
+        assert {row[1] for row in rows} == {relation.description}
+        assert [row[2] for row in rows] == [column.name for column in relation.columns], relation.name
+        for row, column in zip(rows, relation.columns, strict=True):
+            assert row[3] == column.description
+            assert row[3]
+            assert str(row[4]) in SQL_TYPES[column.type.__name__], (relation.name, column.name)
+            if row[6] == "r":
+                assert row[5] == (not column.nullable), (relation.name, column.name)
+    by_name = {relation.name: relation for relation in RELATIONS}
+    assert by_name["station_states"].columns == columns(StationState)
+    assert by_name["polls"].columns == columns(PollRecord)
+
+
+def test_the_reader_reads_in_the_feeds_time_zone_and_writes_nothing(database: Settings, connection: Connection) -> None:
+    connection.execute("CREATE TABLE made_later (x integer)")
+    connection.commit()
+    with psycopg.connect(dsn(database)) as reader:
+        assert reader.execute("SHOW timezone").fetchone() == ("Europe/Paris",)
+        assert reader.execute("SHOW search_path").fetchone() == ("public",)
+        for relation in (*(relation.name for relation in RELATIONS), "made_later"):
+            reader.execute(f"SELECT * FROM {relation} LIMIT 1")  # type: ignore[arg-type]
+        reader.commit()
+        reader.execute("SET default_transaction_read_only = off")
+        reader.commit()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("DELETE FROM polls")
+
+
+def test_an_unreachable_server_is_named_without_the_password(tmp_path: object, database: Settings) -> None:
+    away = replace(database, postgres_address="postgresql://platform:s3cretword@127.0.0.1:1")
+    with pytest.raises(StoreUnreachableError, match=r"127\.0\.0\.1:1") as caught:
+        connect(away)
+    assert "s3cretword" not in str(caught.value)
+    wrong = replace(database, postgres_address=f"postgresql://platform:wr0ngword@127.0.0.1:{database.port('postgres')}")
+    with pytest.raises(StoreUnreachableError, match="password authentication failed") as caught:
+        connect(wrong)
+    assert "wr0ngword" not in str(caught.value)

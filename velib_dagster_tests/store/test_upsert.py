@@ -1,0 +1,177 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, StationState
+from velib_dagster.feed.reports import PollKind
+from velib_dagster.settings import Settings
+from velib_dagster.store import reads
+from velib_dagster.store.columns import WINDOW_COLUMNS
+from velib_dagster.store.connect import connect
+from velib_dagster.store.upsert import (
+    Connection,
+    Left,
+    Progress,
+    upsert_polls,
+    upsert_progress,
+    upsert_states,
+    upsert_windows,
+)
+
+pytestmark = pytest.mark.postgres
+NOON = datetime(2024, 11, 7, 12, tzinfo=UTC)
+
+
+def window(at: datetime = NOON, grain: str = "station", key: str = "16107", **values: object) -> Sequence[object]:
+    usual: dict[str, object] = {column.name: 0 for column in WINDOW_COLUMNS}
+    usual |= {column.name: None for column in WINDOW_COLUMNS if column.nullable}
+    usual |= {"grain": grain, "key": key, "window_start": at, "window_end": at + timedelta(minutes=10)}
+    usual |= {"seconds": 600, "stations": 1, "occupancy_seconds": 0.0}
+    if grain == "station":
+        usual |= {"name": "Benjamin Godard", "zone": "Paris 16e", "cell": "881fb46645fffff"}
+    return [(usual | values)[column.name] for column in WINDOW_COLUMNS]
+
+
+def state(code: str = "16107", since: datetime = NOON, **values: object) -> StationState:
+    usual: dict[str, object] = {
+        "station_code": code, "name": "Benjamin Godard", "zone": "Paris 16e", "cell": "881fb46645fffff",
+        "lat": 48.865983, "lon": 2.275725, "capacity": 35, "since": since, "bikes": 3, "mechanical": 1, "ebike": 2,
+        "docks": 31, "is_installed": True, "is_renting": True, "is_returning": True, "last_reported": None,
+    }  # fmt: skip
+    return msgspec.convert(usual | values, StationState)
+
+
+def poll(snapshot: str = "20241107T120000Z-0", time: datetime = NOON, **values: object) -> PollRecord:
+    usual: dict[str, object] = {
+        "snapshot": snapshot, "time": time, "kind": PollKind.USABLE, "reason": "", "rows": 3, "total_count": 3,
+        "reports": 2, "refused": {"bad_type": 1}, "repaired": 0, "changed": 1, "unchanged": 1, "stale": 0, "spells": 1,
+        "totals": NetworkTotals(stations=2, in_service=2, bikes=5, mechanical=2, ebike=3, docks=9, capacity=14),
+        "clock_offset_seconds": None, "last_usable": LastUsable(time=time, reports=2), "last_cut": time,
+        "absent": {"7101_relais": Absence(last_report=time - timedelta(hours=1), since=time)},
+    }  # fmt: skip
+    return PollRecord(**(usual | values))  # type: ignore[arg-type]
+
+
+def test_a_window_is_never_replaced_by_one_that_knows_fewer_seconds(connection: Connection) -> None:
+    assert upsert_windows(connection, [window(seconds=600, bikes_seconds=1800)]) == 1
+    assert upsert_windows(connection, [window(seconds=300, bikes_seconds=900)]) == 0
+    assert connection.execute("SELECT seconds, bikes_seconds FROM windows").fetchall() == [(600, 1800)]
+
+
+def test_a_window_grows_and_the_same_row_again_writes_nothing(connection: Connection) -> None:
+    assert upsert_windows(connection, [window(seconds=300)]) == 1
+    assert upsert_windows(connection, [window(seconds=300)]) == 0
+    assert upsert_windows(connection, [window(seconds=600, bikes_min=4)]) == 1
+    assert connection.execute("SELECT seconds, bikes_min, bikes_max FROM windows").fetchall() == [(600, 4, None)]
+
+
+def test_of_one_key_twice_in_a_batch_the_row_that_knows_more_counts(connection: Connection) -> None:
+    assert upsert_windows(connection, [window(seconds=300), window(seconds=600), window(seconds=60)]) == 1
+    assert connection.execute("SELECT seconds FROM windows").fetchall() == [(600,)]
+
+
+def test_a_tombstone_removes_what_came_before_it_and_nothing_after(connection: Connection) -> None:
+    gone_at = NOON + timedelta(hours=24)
+    upsert_states(connection, [state(since=NOON), state("9999", since=NOON)])
+    changed = upsert_states(
+        connection,
+        [state(since=NOON + timedelta(minutes=5)), Left("16107", gone_at), state(since=gone_at + timedelta(hours=1))],
+    )
+    assert changed == 2
+    rows = connection.execute("SELECT station_code, since FROM station_states ORDER BY 1").fetchall()
+    assert rows == [("16107", gone_at + timedelta(hours=1)), ("9999", NOON)]
+
+
+def test_a_state_written_twice_is_one_row_and_the_last_name_counts(connection: Connection) -> None:
+    upsert_states(connection, [state(), state(name="New name")])
+    assert upsert_states(connection, [state(name="New name")]) == 0
+    assert [row.name for row in reads.stations_now(connection)] == ["New name"]
+
+
+def test_the_newest_state_of_each_station_is_now(connection: Connection) -> None:
+    upsert_states(connection, [state(bikes=3), state(since=NOON + timedelta(minutes=1), bikes=4), state("2", bikes=0)])
+    assert [(row.station_code, row.bikes) for row in reads.stations_now(connection)] == [("16107", 4), ("2", 0)]
+    assert [row.bikes for row in reads.stations_now(connection, station_code="2")] == [0]
+    assert reads.stations_now(connection, zone="Paris 1er") == []
+
+
+def test_a_poll_reads_back_as_it_was_and_a_second_version_replaces_it(connection: Connection) -> None:
+    first = poll()
+    later = poll(last_cut=NOON + timedelta(seconds=30))
+    other = poll("20241107T120100Z-0", NOON + timedelta(minutes=1), kind=PollKind.NOT_JSON, totals=None, refused={})
+    assert upsert_polls(connection, [first, other]) == 2
+    assert reads.newest_polls(connection) == [other, first]
+    assert upsert_polls(connection, [first, later]) == 1
+    assert reads.newest_polls(connection) == [other, later]
+    assert upsert_polls(connection, [later]) == 0
+
+
+def test_progress_is_one_row_a_query(connection: Connection) -> None:
+    first = Progress(
+        query="windows", batch_id=1, input_rows=5, rows_per_second=2.5, position={"f.spells": {"0": 5}},
+        watermark=NOON, batch_seconds=2.0,
+    )  # fmt: skip
+    upsert_progress(connection, first)
+    upsert_progress(connection, msgspec.structs.replace(first, batch_id=2, watermark=None))
+    (row,) = reads.progress(connection)
+    assert (row.query, row.batch_id, row.position, row.watermark) == ("windows", 2, {"f.spells": {"0": 5}}, None)
+
+
+def test_a_window_is_complete_once_a_usable_poll_at_its_end_is_there(connection: Connection) -> None:
+    upsert_windows(
+        connection, [window(seconds_in_service=500, bikes_seconds=1000), window(grain="zone", key="Paris 16e")]
+    )
+    assert connection.execute("SELECT complete FROM station_windows").fetchall() == [(False,)]
+    upsert_polls(connection, [poll("a", NOON + timedelta(minutes=10), kind=PollKind.SHORT)])
+    assert connection.execute("SELECT complete FROM station_windows").fetchall() == [(False,)]
+    assert reads.latest_station_means(connection) == []
+    upsert_polls(connection, [poll("b", NOON + timedelta(minutes=10), kind=PollKind.REPAIRED)])
+    assert connection.execute("SELECT complete, bikes_mean FROM station_windows").fetchall() == [(True, 2.0)]
+    (zone,) = reads.latest_zone_means(connection)
+    assert (zone.zone, zone.bikes_mean, zone.complete) == ("Paris 16e", None, True)
+    (station,) = reads.latest_station_means(connection, zone="Paris 16e")
+    assert (station.key, station.bikes_mean, station.seconds_in_service) == ("16107", 2.0, 500)
+    assert reads.latest_station_means(connection, station_code="1") == []
+
+
+def test_the_sliding_hour_sums_its_six_windows(connection: Connection) -> None:
+    marks = [NOON + timedelta(minutes=10 * n) for n in range(8)]
+    upsert_windows(
+        connection,
+        [
+            window(at, seconds_in_service=600, bikes_seconds=600 * n, seconds_empty=100, bikes_min=n, bikes_max=n)
+            for n, at in enumerate(marks)
+        ],
+    )
+    row = connection.execute(
+        "SELECT window_end, seconds, bikes_mean, empty_share, bikes_min, bikes_max, windows, zone"
+        " FROM station_hours_sliding WHERE window_start = %s",
+        (NOON + timedelta(minutes=20),),
+    ).fetchone()
+    assert row == (
+        NOON + timedelta(minutes=80),
+        3600,
+        (2 + 3 + 4 + 5 + 6 + 7) / 6,
+        pytest.approx(1 / 6),
+        2,
+        7,
+        6,
+        "Paris 16e",
+    )
+    hours = connection.execute("SELECT count(*), min(windows) FROM station_hours_sliding").fetchone()
+    assert hours == (13, 1)
+
+
+def test_counts_and_reads_work_for_the_read_only_role_and_on_an_empty_database(database: Settings) -> None:
+    with connect(database, readonly=True) as reader:
+        empty = reads.counts(reader)
+        assert (empty.station_windows, empty.polls, empty.newest_complete) == (0, 0, None)
+        with connect(database) as connection:
+            upsert_windows(connection, [window(), window(grain="cell", key="c")])
+            upsert_polls(connection, [poll(time=NOON + timedelta(minutes=10))])
+        filled = reads.counts(reader)
+        assert (filled.station_windows, filled.cell_windows, filled.zone_windows, filled.polls) == (1, 1, 0, 1)
+        assert filled.newest_complete == NOON + timedelta(minutes=10)
+        assert len(reads.latest_station_means(reader)) == 1

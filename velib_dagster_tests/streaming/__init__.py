@@ -1,0 +1,1 @@
+"""Tests of the streaming job on a real broker, PostgreSQL and Spark."""

@@ -1,0 +1,74 @@
+import random
+from datetime import timedelta
+
+import msgspec
+import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from velib_dagster.events.records import Spell, StationState, encode
+from velib_dagster.store.columns import WINDOW_COLUMNS
+from velib_dagster.streaming.schemas import schema_of
+from velib_dagster.streaming.windows import parse, watermark_seconds, window_sums
+from velib_dagster_tests.streaming.make import START, spells, state
+from velib_dagster_tests.streaming.recount import assert_same_windows
+
+pytestmark = pytest.mark.spark
+
+
+def as_kafka(spark: SparkSession, records: list[Spell] | list[StationState]) -> DataFrame:
+    return spark.createDataFrame([(bytearray(encode(record)),) for record in records], "value binary")
+
+
+def test_a_record_reads_as_it_was_written(spark: SparkSession) -> None:
+    sent = [state("7101_relais", START, capacity=None, last_reported=START + timedelta(seconds=7)), state("2", START)]
+    rows = parse(as_kafka(spark, sent), StationState).withColumn("since", F.col("since").cast("string")).collect()
+    assert [row.asDict() for row in rows] == [
+        msgspec.structs.asdict(record) | {"since": "2024-11-07 07:00:00", "last_reported": row.last_reported}
+        for record, row in zip(sent, rows, strict=True)
+    ]
+    assert rows[1].last_reported is None
+    assert parse(as_kafka(spark, sent), StationState).schema.names == schema_of(StationState).names
+
+
+def test_a_malformed_record_fails_the_query(spark: SparkSession) -> None:
+    broken = spark.createDataFrame([(bytearray(b'{"station_code": 5'),)], "value binary")
+    with pytest.raises(Py4JJavaError, match="MALFORMED"):
+        parse(broken, Spell).collect()
+
+
+def test_window_sums_equal_a_recount(spark: SparkSession) -> None:
+    sent = spells(stations=40, minutes=60)
+    assert any(s.capacity is None for s in sent)
+    assert any(s.capacity == 0 for s in sent)
+    assert any(s.mechanical is None and s.ebike is not None for s in sent)
+    result = window_sums(parse(as_kafka(spark, sent), Spell), max_hold_seconds=660)
+    assert result.columns == [column.name for column in WINDOW_COLUMNS]
+    assert_same_windows(result.toPandas(), sent)
+
+
+def test_sums_do_not_depend_on_the_order_of_the_spells(spark: SparkSession) -> None:
+    sent = spells(stations=40, minutes=30)
+    mixed = list(sent)
+    random.Random(2).shuffle(mixed)
+    first, second = (
+        sorted(tuple(row) for row in window_sums(parse(as_kafka(spark, given), Spell), 660).collect())
+        for given in (sent, mixed)
+    )
+    assert [row[:-9] for row in first] == [row[:-9] for row in second]
+    assert first == second
+
+
+def test_a_renamed_station_carries_its_last_name(spark: SparkSession) -> None:
+    (spell, *_) = spells(stations=1, minutes=10)
+    later = msgspec.structs.replace(
+        spell, since=spell.since + timedelta(seconds=spell.seconds), name="New name", zone="Zone 9"
+    )
+    rows = window_sums(parse(as_kafka(spark, [later, spell]), Spell), 660).where("grain = 'station'").collect()
+    assert [(row.name, row.zone) for row in rows] == [("New name", "Zone 9")]
+
+
+def test_the_watermark_is_at_least_half_an_hour_and_three_holds() -> None:
+    assert watermark_seconds(660) == 1980
+    assert watermark_seconds(300) == 1800
