@@ -3,6 +3,7 @@
 It must not know how answers are made up; `velib simulate`, the supervisor and tests start it.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,7 @@ class SimulatorServer:
         except OSError as error:
             msg = f"the simulator can't listen on {LOOPBACK}:{port} ({error.strerror}): free the port or give another"
             raise OSError(error.errno, msg) from error
+        self._serves = False
         self._thread: Thread | None = None
 
     @property
@@ -81,14 +83,17 @@ class SimulatorServer:
 
     def serve_forever(self) -> None:
         """Answer requests until `stop` is called from another thread."""
+        self._serves = True
         self._server.serve_forever(poll_interval=0.1)
 
     def stop(self) -> None:
-        """End `serve_forever` and free the port."""
-        self._server.shutdown()
+        """End `serve_forever`, if it was called, and free the port. Call it from another thread."""
+        if self._serves:
+            self._server.shutdown()
         self._server.server_close()
 
     def __enter__(self) -> Self:
+        self._serves = True
         self._thread = Thread(target=self.serve_forever, name="simulator", daemon=True)
         self._thread.start()
         return self
@@ -147,6 +152,11 @@ class _Server(ThreadingMixIn, TCPServer):
         self.owner = owner
         super().__init__((LOOPBACK, port), _Handler)
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hung up is none of the server's errors; others go to standard error as usual."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -156,11 +166,18 @@ class _Handler(BaseHTTPRequestHandler):
     # Head and body leave together: two small writes would wait for each other on a kept connection.
     wbufsize = 1 << 16
     server: _Server
-    now = 0
+
+    def setup(self) -> None:
+        super().setup()
+        self.now = int(self.server.owner.clock())
+
+    def parse_request(self) -> bool:
+        # Each request on a kept connection has its own second, refused ones too.
+        self.now = int(self.server.owner.clock())
+        return super().parse_request()
 
     def do_GET(self) -> None:
         owner = self.server.owner
-        self.now = int(owner.clock())
         status, body = owner.answer(self.path, self.now)
         midnight = datetime.fromtimestamp(self.now, UTC).replace(hour=0, minute=0, second=0) + timedelta(days=1)
         self.send_response(status)

@@ -2,12 +2,13 @@
 
 import json
 import socket
+import struct
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http.client import HTTPMessage
+from http.client import HTTPConnection, HTTPMessage
 from typing import Any
 from urllib.parse import urlencode
 
@@ -169,6 +170,43 @@ def test_v1_records_carry_the_same_rows_with_places_as_lists(server: SimulatorSe
     for row, record in zip(get(server.url)[2], answer["records"], strict=True):
         place = row["coordonnees_geo"]
         assert record["fields"] == {**row, "coordonnees_geo": [place["lat"], place["lon"]]}
+
+
+def test_a_method_that_is_not_served_is_refused_with_the_right_date(server: SimulatorServer) -> None:
+    request = urllib.request.Request(server.url, data=b"{}")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    assert refused.value.code == 501
+    assert refused.value.headers.get_all("Date") == ["Tue, 24 Nov 2026 12:00:30 GMT"]
+
+
+def test_each_request_of_a_kept_connection_has_its_own_second() -> None:
+    seconds = iter(range(NOON, NOON + 100))
+    with SimulatorServer(Network.generate(5, 1), clock=lambda: next(seconds)) as ticking:
+        connection = HTTPConnection("127.0.0.1", ticking.port, timeout=10)
+        dates = []
+        for _ in range(3):
+            connection.request("GET", "/gbfs/station_status.json")
+            answer = connection.getresponse()
+            dates.append(parsedate_to_datetime(answer.headers["Date"]).timestamp())
+            assert json.load(answer)["last_updated"] == dates[-1]
+        connection.close()
+    assert dates == sorted(set(dates))
+
+
+def test_a_client_that_hangs_up_leaves_the_server_answering(
+    server: SimulatorServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(f"GET {server.url} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert get(server.url, limit=1)[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_server_that_never_served_can_be_stopped() -> None:
+    SimulatorServer(Network.generate(5, 1)).stop()
 
 
 def test_a_server_started_again_gives_the_same_answer(server: SimulatorServer) -> None:
