@@ -69,12 +69,14 @@ class Day:
     room: Ints
     """Usable docks of each station that day, with or without a bike; at most its capacity."""
     mechanical: Ints
+    """Mechanical bikes that the trucks left at each station at `start`."""
     ebike: Ints
+    """E-bikes that they left."""
     trips: Trips
     refused_time: Ints
-    """When somebody wanted a bike and found none,"""
+    """Seconds at which somebody wanted a bike and found none."""
     refused_station: Ints
-    """and where."""
+    """Stations (by index) where that was, in the same order."""
 
     def at(self, time: int) -> Counts:
         """The counts after everything that happened up to `time`.
