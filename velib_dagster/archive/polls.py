@@ -1,0 +1,51 @@
+"""The times of usable polls, from the feed's polls topic: what the export needs to turn spells into polls.
+
+Nothing is written here. The archive holds spells, and a spell does not say at which polls it was seen.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from velib_dagster.archive.errors import ArchiveError
+from velib_dagster.archive.source import KafkaTopic
+from velib_dagster.events.records import PollRecord, decode_poll
+from velib_dagster.settings import Settings
+
+
+class PollTimes(msgspec.Struct, frozen=True):
+    """Times of usable polls in order; `whole` tells whether Kafka still holds the feed's first poll."""
+
+    times: tuple[datetime, ...]
+    whole: bool
+
+
+def usable_poll_times(settings: Settings) -> PollTimes:
+    """Times (UTC) of all usable polls that Kafka still holds; of a poll written twice the newest record counts.
+
+    Raises:
+        KafkaAwayError: Kafka does not answer.
+        ArchiveError: Kafka has no polls topic of this feed, or a record there is no poll.
+    """
+    usable: dict[str, datetime | None] = {}
+    with KafkaTopic(settings, "polls") as topic:
+        if not topic.exists():
+            msg = (
+                f"Kafka at {settings.kafka} has no topic {topic.name}: rows by poll need the times of the polls; "
+                "give the address of the feed's Kafka (VELIB_KAFKA), or export spells"
+            )
+            raise ArchiveError(msg)
+        first, end = topic.bounds()
+        for batch in topic.read(first, end):
+            for record in batch:
+                poll = _poll(record.value, record.offset, topic.name)
+                usable[poll.snapshot] = poll.time if poll.kind.usable else None
+    return PollTimes(tuple(sorted({time for time in usable.values() if time is not None})), first == 0)
+
+
+def _poll(value: bytes | None, offset: int, topic: str) -> PollRecord:
+    try:
+        return decode_poll(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"the record at offset {offset} of {topic} is no poll ({error}): something else wrote it"
+        raise ArchiveError(msg) from error
