@@ -1,0 +1,132 @@
+"""What the CSV archive must hold: each spell once, no overlap, no hole while polls were usable.
+
+Functions over committed bytes and the times of usable polls; nothing is written. Called by `csv_archive.py`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from velib_dagster.archive.commit import Commit, day_path
+from velib_dagster.archive.rows import HEADER_LINE, utc_text
+from velib_dagster.events.records import CSV_HEADER
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EXAMPLES: Final = 5
+
+
+@dataclass(frozen=True)
+class Part:
+    """Bytes of one day file: from `start` to `end`, whole rows."""
+
+    path: Path
+    start: int
+    end: int
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Two spells of one station that don't meet: the first ends at `until`, the next begins at `since` (UTC texts)."""
+
+    station_code: str
+    until: str
+    since: str
+
+
+class Sequence(msgspec.Struct, frozen=True):
+    """How the spells of one day follow each other, station by station."""
+
+    spells: int
+    twice: tuple[Gap, ...]
+    overlaps: tuple[Gap, ...]
+    gaps: tuple[Gap, ...]
+
+
+def appended(folder: Path, before: Commit | None, after: Commit) -> Iterator[Part]:
+    """The parts of the day files that were committed between two states of the archive, in order of the days."""
+    known = before.files if before else {}
+    for day, length in sorted(after.files.items()):
+        start = known[day].bytes if day in known else 0
+        if length.bytes > start:
+            yield Part(day_path(folder, day), start, length.bytes)
+
+
+def newest_day(folder: Path, commit: Commit) -> tuple[date, Part] | None:
+    """The newest day file as far as it is committed, None where the archive has no row."""
+    if not commit.files:
+        return None
+    day = max(commit.files)
+    return day, Part(day_path(folder, day), 0, commit.files[day].bytes)
+
+
+def keys(part: Part) -> "pa.Table":
+    """`station_code, since, until` of a part's rows, as texts: times of the archive sort as texts."""
+    import pyarrow as pa  # noqa: PLC0415 - only a run that archives needs it
+    from pyarrow import csv  # noqa: PLC0415
+
+    start = max(part.start, len(HEADER_LINE))
+    with part.path.open("rb") as file:
+        file.seek(start)
+        content = file.read(part.end - start)
+    wanted = ["station_code", "since", "until"]
+    if not content:
+        return pa.table({name: pa.array([], pa.string()) for name in wanted})
+    return csv.read_csv(
+        pa.BufferReader(content),
+        read_options=csv.ReadOptions(column_names=list(CSV_HEADER)),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string())),
+    )
+
+
+def sequence(table: "pa.Table") -> Sequence:
+    """The places where the spells of a station don't follow one another end to start."""
+    from pyarrow import compute  # noqa: PLC0415 - only a run that archives needs it
+
+    if table.num_rows < 2:
+        return Sequence(table.num_rows, (), (), ())
+    ordered = table.sort_by([("station_code", "ascending"), ("since", "ascending"), ("until", "ascending")])
+    first, second = ordered.slice(0, ordered.num_rows - 1), ordered.slice(1)
+    same = compute.equal(first["station_code"], second["station_code"])
+    ends_late = compute.greater(first["until"], second["since"])
+    ends_early = compute.less(first["until"], second["since"])
+    begins_twice = compute.equal(first["since"], second["since"])
+
+    def where(condition: object) -> tuple[Gap, ...]:
+        mask = compute.and_(same, condition)
+        return tuple(
+            Gap(code, until, since)
+            for code, until, since in zip(
+                first["station_code"].filter(mask).to_pylist(),
+                first["until"].filter(mask).to_pylist(),
+                second["since"].filter(mask).to_pylist(),
+                strict=True,
+            )
+        )
+
+    overlaps = compute.and_(ends_late, compute.invert(begins_twice))
+    return Sequence(table.num_rows, where(begins_twice), where(overlaps), where(ends_early))
+
+
+def holes(gaps: tuple[Gap, ...], usable: list[datetime], max_hold: timedelta) -> tuple[Gap, ...]:
+    """The gaps that no rule explains: a spell may end before the next only `max_hold` after a usable poll.
+
+    A gap whose far side is later than the newest poll given is left for the next time: that poll is still on its way
+    to the database.
+    """
+    if not usable:
+        return ()
+    run_out = {utc_text(moment + max_hold) for moment in usable}
+    newest = utc_text(max(usable))
+    oldest = utc_text(min(usable) + max_hold)
+    return tuple(gap for gap in gaps if gap.until not in run_out and gap.since <= newest and gap.until >= oldest)
+
+
+def examples(gaps: tuple[Gap, ...]) -> str:
+    """The first few in words."""
+    return "; ".join(f"station {gap.station_code}: {gap.until} → {gap.since}" for gap in gaps[:EXAMPLES])

@@ -1,0 +1,56 @@
+"""The platform's jobs: one for each thing that runs by itself, in process and in a lane of its own.
+
+What a job does stands in its asset's module. Schedules and sensors launch them; `retention.py` deletes their old runs.
+"""
+
+from typing import Final
+
+import dagster as dg
+
+from velib_dagster.orchestration.shared import CSV_ARCHIVE, RAW_SNAPSHOTS, STATION_EVENTS, STORAGE
+
+POLL_FEED: Final = "poll_feed"
+PRODUCER: Final = "producer"
+ARCHIVE_EVENTS: Final = "archive_events"
+RETENTION: Final = "retention"
+FREQUENT_JOBS: Final = (POLL_FEED, PRODUCER, ARCHIVE_EVENTS, RETENTION)
+"""Jobs whose runs pile up: hundreds a day, of assets without partitions. Only their runs may be deleted."""
+
+
+def _tags(lane: str, max_runtime_seconds: int = 90) -> dict[str, str]:
+    """The lane, of which one run goes at a time, and the time after which run monitoring ends a run."""
+    return {"velib/lane": lane, "dagster/max_runtime": str(max_runtime_seconds)}
+
+
+# In process: a process for each step would take longer to start than the step runs. And no retry: the next tick is
+# the retry, and a second try would only stand in its way.
+poll_feed: Final = dg.define_asset_job(
+    POLL_FEED,
+    selection=dg.AssetSelection.assets(RAW_SNAPSHOTS),
+    description="One poll of the feed, kept verbatim; every minute.",
+    executor_def=dg.in_process_executor,
+    tags=_tags("feed"),
+)
+producer: Final = dg.define_asset_job(
+    PRODUCER,
+    selection=dg.AssetSelection.assets(STATION_EVENTS),
+    description="What is new in the raw snapshots → Kafka; as soon as there is any.",
+    executor_def=dg.in_process_executor,
+    tags=_tags("events"),
+)
+archive_events: Final = dg.define_asset_job(
+    ARCHIVE_EVENTS,
+    selection=dg.AssetSelection.assets(CSV_ARCHIVE),
+    description="Finished spells from Kafka → CSV; every five minutes.",
+    executor_def=dg.in_process_executor,
+    tags=_tags("archive"),
+)
+retention: Final = dg.define_asset_job(
+    RETENTION,
+    selection=dg.AssetSelection.assets(STORAGE),
+    description="Deletes what is past its days to keep; every hour. Never the archive.",
+    executor_def=dg.in_process_executor,
+    tags=_tags("upkeep", 600),
+)
+
+default_jobs: Final = (poll_feed, producer, archive_events, retention)

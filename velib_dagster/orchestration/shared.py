@@ -1,0 +1,121 @@
+"""What all assets, jobs, schedules and sensors share: names, lanes, the switch for automation, small tables.
+
+Nothing of one asset belongs here, and nothing that touches the feed, Kafka or PostgreSQL.
+"""
+
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import dagster as dg
+
+from velib_dagster.settings import Settings
+
+Metadata = dict[str, dg.MetadataValue[Any] | str | int | float | bool]
+"""What a result tells the UI: plain values or Dagster's own."""
+
+OWNERS: Final = ("team:velib",)
+RAW_SNAPSHOTS: Final = dg.AssetKey("raw_snapshots")
+STATION_EVENTS: Final = dg.AssetKey("station_events")
+CSV_ARCHIVE: Final = dg.AssetKey("csv_archive")
+STORAGE: Final = dg.AssetKey("storage")
+
+PUBLISHED_THROUGH: Final = "published_through"
+"""Metadata of `station_events`: the newest snapshot that Kafka had after the run; a hint for launching only."""
+TAKEN_OVER: Final = "taken_over"
+"""Metadata of `station_events`: another producer fenced this one."""
+
+STUCK_AFTER: Final = timedelta(minutes=2)
+"""A run older than this no longer holds back the next: a minute job takes seconds, and one that hangs or was
+orphaned by a restart would otherwise stop its job until run monitoring ends it."""
+CONNECT_SECONDS: Final = 1.0
+HEAD_ROWS: Final = 5
+
+GOING: Final = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+def automation_is_on() -> bool:
+    """Whether schedules and sensors start by themselves: only where a platform runs (`VELIB_AUTOMATION=on`)."""
+    return os.environ.get("VELIB_AUTOMATION") == "on"
+
+
+def schedule_status() -> dg.DefaultScheduleStatus:
+    """The state of a schedule that nobody has switched by hand."""
+    return dg.DefaultScheduleStatus.RUNNING if automation_is_on() else dg.DefaultScheduleStatus.STOPPED
+
+
+def sensor_status() -> dg.DefaultSensorStatus:
+    """The state of a sensor that nobody has switched by hand."""
+    return dg.DefaultSensorStatus.RUNNING if automation_is_on() else dg.DefaultSensorStatus.STOPPED
+
+
+def is_polled(settings: Settings) -> bool:
+    """Whether the feed answers at an address; a folder of recordings doesn't."""
+    return bool(settings.feed.url) or settings.feed.simulated
+
+
+def local_clock(settings: Settings, moment: datetime) -> str:
+    """`20:14`, or `24 Nov 20:14` on another day than today, in the feed's zone of time."""
+    local = moment.astimezone(settings.feed.zone_info)
+    same_day = local.date() == datetime.now(settings.feed.zone_info).date()
+    return local.strftime("%H:%M" if same_day else "%-d %b %H:%M")
+
+
+def earlier_run_going(instance: dg.DagsterInstance, job_name: str) -> str | None:
+    """Words about an earlier run of the job that is still going, None where there is none younger than two minutes."""
+    found = instance.get_run_records(
+        dg.RunsFilter(job_name=job_name, statuses=list(GOING), created_after=datetime.now(UTC) - STUCK_AFTER),
+        limit=1,
+    )
+    if not found:
+        return None
+    run = found[0]
+    age = int((datetime.now(UTC) - run.create_timestamp.astimezone(UTC)).total_seconds())
+    status = run.dagster_run.status.value.lower()
+    return f"an earlier run of {job_name} is still going: {run.dagster_run.run_id[:8]}, {status}, {age} s old"
+
+
+def answers_at(addresses: str) -> bool:
+    """Whether one of the addresses `host:port[,host:port]` takes a connection within a second each.
+
+    A plain connection, since a Kafka client in a sensor can hang the whole daemon.
+    """
+    for address in addresses.split(","):
+        host, _, port = address.strip().rpartition(":")
+        try:
+            with socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def text_of(event: dg.EventLogEntry | None, name: str) -> str | None:
+    """The text that a materialization carries under a name, None without the event or the name."""
+    materialization = event.asset_materialization if event else None
+    value = materialization.metadata.get(name) if materialization else None
+    return value.value if isinstance(value, dg.TextMetadataValue) and value.value else None
+
+
+def simulated_note(settings: Settings) -> dict[str, str]:
+    """The mark that each result of a simulated feed carries; nothing for any other feed."""
+    return {"feed": f"SIMULATED ({settings.feed.name})" if settings.feed.simulated else settings.feed.name}
+
+
+def table(rows: Iterable[Mapping[str, str | int | float | bool | None]]) -> dg.TableMetadataValue | None:
+    """A small table for the UI, None without rows. Each one is kept in Dagster's event log: pass a head only."""
+    records = [dg.TableRecord(dict(row)) for row in rows]
+    if not records:
+        return None
+    # Only the first row is looked at for types, and a value may be null there.
+    names: Sequence[str] = list(records[0].data)
+    schema = dg.TableSchema([dg.TableColumn(name) for name in names])
+    return dg.MetadataValue.table(records, schema)

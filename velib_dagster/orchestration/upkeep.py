@@ -1,0 +1,125 @@
+"""Deleting what is past its days: Dagster's runs, rows of PostgreSQL, logs; and how fast the archive grows.
+
+Each function returns how much it deleted. The archive is never touched. Called by `retention.py`.
+"""
+
+import csv
+import shutil
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, LiteralString
+
+import dagster as dg
+import psycopg
+
+from velib_dagster.archive.commit import Commit, day_path
+from velib_dagster.events.records import CSV_HEADER
+from velib_dagster.settings import Settings
+from velib_dagster.store.connect import StoreError, connect
+
+ENDED: Final = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+PARTITION_TAG: Final = "dagster/partition"
+GROWTH_DAYS: Final = 8
+
+# Days are counted back from the newest row, not from now: recorded days of another year would be gone at once.
+_TABLES: Final[dict[str, LiteralString]] = {
+    "station_states": """
+        DELETE FROM station_states AS old
+        WHERE since < (SELECT max(since) FROM station_states) - %s * interval '1 day'
+        AND EXISTS (SELECT FROM station_states AS new
+                    WHERE new.station_code = old.station_code AND new.since > old.since)
+    """,
+    "windows": """
+        DELETE FROM windows WHERE window_start < (SELECT max(window_start) FROM windows) - %s * interval '1 day'
+    """,
+    "polls": """
+        DELETE FROM polls WHERE time < (SELECT max(time) FROM polls) - %s * interval '1 day'
+        AND snapshot <> (SELECT max(snapshot) FROM polls)
+    """,
+}
+
+
+def delete_runs(
+    instance: dg.DagsterInstance,
+    jobs: Sequence[str],
+    before: datetime,
+    *,
+    batch: int = 200,
+    within_seconds: float = 120,
+) -> int:
+    """Delete the ended runs of the jobs that began before a time, with the files that they leave; returns how many.
+
+    Only runs without a partition: deleting one takes its materializations along, and a partition would count as
+    missing. What is not done in time is left for the next call.
+    """
+    deadline = time.monotonic() + within_seconds
+    deleted = 0
+    for job in jobs:
+        while time.monotonic() < deadline:
+            records = instance.get_run_records(
+                dg.RunsFilter(job_name=job, statuses=list(ENDED), created_before=before),
+                limit=batch,
+                ascending=True,
+            )
+            runs = [record.dagster_run for record in records if PARTITION_TAG not in record.dagster_run.tags]
+            for run in runs:
+                instance.delete_run(run.run_id)
+                _delete_run_files(instance, run.run_id)
+            deleted += len(runs)
+            if len(records) < batch or not runs:
+                break
+    return deleted
+
+
+def _delete_run_files(instance: dg.DagsterInstance, run_id: str) -> None:
+    # delete_run leaves both on disk: logs of the run's process and, where events are in SQLite, its database.
+    shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
+    for path in (Path(instance.root_directory) / "history" / "runs").glob(f"{run_id}.db*"):
+        path.unlink(missing_ok=True)
+
+
+def delete_rows(settings: Settings, days: dict[str, float]) -> dict[str, int]:
+    """Delete rows older than so many days before the newest row, by table; the newest of each station and poll stay.
+
+    Raises:
+        StoreError: PostgreSQL is away, or lacks a table.
+    """
+    deleted: dict[str, int] = {}
+    try:
+        with connect(settings) as connection:
+            for table, keep in days.items():
+                deleted[table] = connection.execute(_TABLES[table], (keep,)).rowcount
+    except psycopg.Error as error:
+        msg = f"old rows of {settings.database} can't be deleted: {error}"
+        raise StoreError(msg) from error
+    return deleted
+
+
+def delete_logs(folder: Path, before: datetime) -> int:
+    """Delete log files that nobody has written to since a time; returns how many."""
+    deleted = 0
+    for path in folder.rglob("*") if folder.is_dir() else ():
+        if path.is_file() and datetime.fromtimestamp(path.stat().st_mtime, UTC) < before:
+            path.unlink()
+            deleted += 1
+    return deleted
+
+
+def archive_bytes_a_day(folder: Path, commit: Commit | None) -> float | None:
+    """How fast the archive grew over its newest days, bytes a day; None without an hour of spells to tell from."""
+    if commit is None or not commit.files or commit.through is None:
+        return None
+    days = sorted(commit.files)[-GROWTH_DAYS:]
+    with day_path(folder, days[0]).open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        next(rows, None)
+        first = next(rows, None)
+    if first is None:
+        return None
+    since = datetime.fromisoformat(first[CSV_HEADER.index("since")])
+    span = commit.through - since
+    if span < timedelta(hours=1):
+        return None
+    return sum(commit.files[day].bytes for day in days) / (span / timedelta(days=1))
