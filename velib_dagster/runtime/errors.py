@@ -5,8 +5,10 @@ No logic belongs here, but for putting the system's own errors into words.
 
 import errno
 
+from velib_dagster.settings import VelibError
 
-class PlatformError(Exception):
+
+class PlatformError(VelibError):
     """A part can't be had, started or stopped; the message says which, why, and what to do."""
 
 

@@ -78,6 +78,7 @@ def broker(settings: Settings, tell: Tell | None = None) -> Part:
         ports=(settings.port("kafka"), settings.port("kafka_controller")),
         prepare=lambda: prepare(settings, program, classpath),
         ready_seconds=60,
+        stop_seconds=6,
     )
 
 

@@ -92,7 +92,7 @@ def server(settings: Settings) -> Part:
         tries=30,
         # Fast shutdown; SIGTERM would wait for every client to leave.
         stop_signal=signal.SIGINT,
-        stop_seconds=10,
+        stop_seconds=6,
     )
 
 

@@ -21,7 +21,7 @@ from velib_dagster.runtime.errors import PlatformError, in_words
 from velib_dagster.runtime.identity import User, before_exec, signal_group
 from velib_dagster.runtime.logs import last_lines, log_path, rotate
 from velib_dagster.runtime.ports import demand_free
-from velib_dagster.settings import write_atomically
+from velib_dagster.settings import LOOPBACK, write_atomically
 
 START_TOLERANCE_SECONDS: Final = 2.0
 """Start times are counted from boot: they shift by this much at most when the clock is corrected."""
@@ -76,7 +76,8 @@ class Child:
             if part.prepare is not None:
                 part.prepare()
             rotate(self.log)
-            environment = {**os.environ, "VELIB_HOME": str(self.home), **part.env, "VELIB_PART": part.name}
+            environment = {**os.environ, **_without_proxy_on_loopback(), "VELIB_HOME": str(self.home), **part.env}
+            environment["VELIB_PART"] = part.name
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
                     list(part.argv),
@@ -156,6 +157,13 @@ class Child:
             self.process.wait()
         end_session(self.process.pid)
         (self.home / "run" / f"{self.part.name}.json").unlink(missing_ok=True)
+
+
+def _without_proxy_on_loopback() -> dict[str, str]:
+    """Parts talk to each other on loopback, where a proxy that the environment names would be in the way."""
+    others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    value = ",".join(filter(None, (others, LOOPBACK, "localhost")))
+    return {"no_proxy": value, "NO_PROXY": value}
 
 
 @contextmanager

@@ -1,0 +1,49 @@
+"""The MLflow server as a part: backend in PostgreSQL, artifacts in the home.
+
+Only the supervisor starts it; who logs models reads its address from the settings.
+"""
+
+import sys
+
+from velib_dagster.runtime.postgres import ensure_database
+from velib_dagster.runtime.process import Part
+from velib_dagster.runtime.web import answers_ok
+from velib_dagster.settings import LOOPBACK, Settings
+
+DATABASE = "mlflow"
+
+
+def sqlalchemy_url(settings: Settings, database: str) -> str:
+    """Address of a database for SQLAlchemy, with the password; the driver is named, since its default has changed."""
+    return settings.postgres(database).replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+def server(settings: Settings) -> Part:
+    """The MLflow server of this home; PostgreSQL must run."""
+    port = settings.port("mlflow")
+    artifacts = settings.home / "mlflow"
+
+    def prepare() -> None:
+        artifacts.mkdir(parents=True, exist_ok=True)
+        ensure_database(settings.postgres("postgres"), DATABASE)
+
+    return Part(
+        name="mlflow",
+        title="MLflow",
+        argv=[
+            *(sys.executable, "-m", "mlflow", "server", "--serve-artifacts", "--artifacts-destination"),
+            *(str(artifacts), "--host", LOOPBACK, "--port", str(port), "--workers", "1"),
+        ],
+        env={
+            # A variable, since a command line can be read by every user of the machine.
+            "MLFLOW_BACKEND_STORE_URI": sqlalchemy_url(settings, DATABASE),
+            # Eight more processes otherwise, for jobs that nobody sends.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+        ready=lambda: answers_ok(f"http://{LOOPBACK}:{port}/health"),
+        ports=(port,),
+        prepare=prepare,
+        stop_seconds=4,
+        url=settings.mlflow,
+    )

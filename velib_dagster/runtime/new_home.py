@@ -1,0 +1,65 @@
+"""Which feed and home `velib up` is to serve, and what must be there before the first part starts.
+
+It looks at the network once (is the live feed there?) and writes the home's file; it starts nothing.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import requests
+
+from velib_dagster.runtime.errors import in_words
+from velib_dagster.runtime.ports import with_ports
+from velib_dagster.settings import LOOPBACK, Settings, data_root, feed_named, read_home_file
+
+
+def is_new(home: Path) -> bool:
+    """Whether no platform was ever set up in the home."""
+    return read_home_file(home) is None
+
+
+def unreachable(url: str) -> str | None:
+    """Why the feed can't be reached, in words; None where it answers."""
+    try:
+        with requests.get(url, stream=True, timeout=(4, 8)) as answer:
+            if answer.ok:
+                return None
+            return f"it answers {answer.status_code} {answer.reason}"
+    except requests.Timeout:
+        return "it does not answer in time"
+    except requests.RequestException as error:
+        return f"no connection ({type(error).__name__})"
+
+
+def simulated_instead(settings: Settings) -> Settings:
+    """Settings for the simulated feed: in its own home, or in the one that was asked for by name."""
+    feed = feed_named("simulated")
+    usual = settings.home == data_root() / settings.feed.name
+    if not usual:
+        return replace(settings, feed=feed)
+    home = data_root() / feed.name
+    stored = read_home_file(home)
+    if stored is None:
+        return replace(settings, home=home, feed=feed, ports={})
+    return replace(settings, home=home, feed=stored.feed, ports=stored.ports)
+
+
+def set_up(settings: Settings) -> Settings:
+    """The settings with ports and the simulated feed's address, written to the home's file.
+
+    Raises:
+        PlatformError: the home can't be written, or no port is free.
+    """
+    complete = with_ports(settings)
+    if complete.feed.simulated:
+        from velib_dagster.simulator.server import EXPLORE  # noqa: PLC0415 - only a simulated feed needs it
+
+        url = f"http://{LOOPBACK}:{complete.port('simulator')}{EXPLORE}/exports/json"
+        complete = replace(complete, feed=replace(complete.feed, url=url))
+    try:
+        complete.save()
+        (complete.home / "run").mkdir(exist_ok=True)
+        complete.logs.mkdir(exist_ok=True)
+    except OSError as error:
+        raise in_words(error, f"setting up the home {complete.home}") from error
+    return complete

@@ -1,0 +1,133 @@
+"""The parts that hold data (Kafka, PostgreSQL), made ready for use: started, or found at the address given.
+
+`up.py` starts them below everything else; commands that need only some of them use `services`.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from velib_dagster.runtime import jars, jobs, kafka, lock, postgres
+from velib_dagster.runtime.errors import PlatformError
+from velib_dagster.runtime.new_home import set_up
+from velib_dagster.runtime.supervisor import StopRequestedError, Supervisor
+from velib_dagster.settings import Settings, cache_root
+
+OUTSIDE_SECONDS: Final = 30
+STORES: Final = 0
+"""Stage of what is stopped last."""
+READERS: Final = 1
+"""Stage of what reads from the stores and serves people."""
+POLLERS: Final = 2
+"""Stage of what brings new data, stopped first."""
+
+
+def start_stores(supervisor: Supervisor, settings: Settings, names: Collection[str] = ("kafka", "postgres")) -> None:
+    """Start Kafka and PostgreSQL, or wait for those given by address; then topics and schema.
+
+    Raises:
+        PlatformError: one can't be started or reached.
+        KafkaError, StoreError: it is there, but not as the platform needs it.
+        StopRequestedError: asked to stop meanwhile.
+    """
+    from velib_dagster.events.topics import ensure_topics  # noqa: PLC0415 - with their clients, half a second
+    from velib_dagster.store.migrate import migrate  # noqa: PLC0415
+
+    parts = []
+    if "kafka" in names:
+        if settings.kafka_address is None:
+            fetch_jars(supervisor)
+            parts.append(kafka.broker(settings))
+        else:
+            _await_outside(supervisor, "Kafka", settings.kafka, lambda: kafka.is_ready(settings))
+    if "postgres" in names:
+        if settings.postgres_address is None:
+            parts.append(postgres.server(settings))
+        else:
+            where = settings.postgres_address.rpartition("@")[2]
+            _await_outside(supervisor, "PostgreSQL", where, lambda: postgres.is_ready(settings))
+    supervisor.start(*parts, stage=STORES)
+    if "kafka" in names:
+        supervisor.work("the topics", lambda: ensure_topics(settings))
+    if "postgres" in names:
+        supervisor.work("the database's schema", lambda: migrate(settings))
+
+
+def fetch_jars(supervisor: Supervisor) -> None:
+    """Fetch Kafka's jars where they are not cached yet, with progress.
+
+    Raises:
+        PlatformError: they can't be had.
+    """
+    if not jars.differing(cache_root() / "jars"):
+        return
+    supervisor.say("fetching Kafka's jars and Spark's connector from the Maven repository, once (53 MB)")
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=supervisor.console) as progress:
+        task = progress.add_task("jars", total=None)
+        supervisor.work(
+            "jars",
+            lambda: jars.ensure_jars(
+                cache_root(), lambda done, total: progress.update(task, completed=done, total=total)
+            ),
+            quiet=True,
+        )
+
+
+def _await_outside(supervisor: Supervisor, title: str, address: str, is_ready: Callable[[], bool]) -> None:
+    def wait() -> None:
+        deadline = time.monotonic() + OUTSIDE_SECONDS
+        while not is_ready():
+            if time.monotonic() > deadline:
+                msg = (
+                    f"{title} at {address}, given in the environment, does not answer: start it, "
+                    "correct the address and its password, or leave it out to use one of our own"
+                )
+                raise PlatformError(msg)
+            time.sleep(0.5)
+
+    supervisor.work(f"{title} at {address}", wait)
+    supervisor.say(f"  {title} at {address} is used; none is started here")
+
+
+@contextmanager
+def services(settings: Settings, names: Collection[str], console: Console | None = None) -> Iterator[Settings]:
+    """Only what is named of kafka, postgres, streaming, running while the block runs; gives settings with ports.
+
+    Raises:
+        PlatformError: a platform already runs in the home, or a part can't be started.
+        StopRequestedError: asked to stop before all were up.
+    """
+    unknown = set(names) - {"kafka", "postgres", "streaming"}
+    if unknown:
+        msg = f"no such service: {', '.join(sorted(unknown))}"
+        raise ValueError(msg)
+    with lock.held(settings.home):
+        ready = set_up(settings)
+        supervisor = Supervisor(ready.home, console or Console(quiet=True))
+        supervisor.end_leftovers()
+        try:
+            with supervisor.signals():
+                start_stores(supervisor, ready, names)
+                if "streaming" in names:
+                    supervisor.start(jobs.streaming(), stage=READERS)
+            yield ready
+        finally:
+            supervisor.stop()
+
+
+@contextmanager
+def backfill_services(settings: Settings, console: Console) -> Iterator[Settings]:
+    """What a backfill needs: the home's running platform where there is one, else services of its own."""
+    if lock.running_platform(settings) is not None:
+        yield Settings.load(settings.home)
+        return
+    try:
+        with services(settings, ("kafka", "postgres", "streaming"), console) as ready:
+            yield ready
+    except StopRequestedError:
+        raise KeyboardInterrupt from None
