@@ -3,6 +3,7 @@
 Judges by the answers alone; what needs the polls before (too short, repeated, repairable) is judged in `events/`.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -101,14 +102,30 @@ def _parse(answer: Answer) -> Body:
         body = _BODY.decode(text)
     except msgspec.ValidationError:
         raise _BodyError(PollKind.EMPTY, f"JSON without rows: {_start(text)}") from None
+    except RecursionError:
+        raise _BodyError(PollKind.NOT_JSON, f"JSON nested too deeply: {_start(text)}") from None
     except msgspec.DecodeError as error:
-        if _is_cut(text, str(error)):
+        mended = _with_half_characters_replaced(text)
+        if mended is None and _is_cut(text, str(error)):
             raise _BodyError(PollKind.TRUNCATED, f"the JSON breaks off after {len(answer.body)} bytes") from None
-        kind = answer.headers.get("content-type", "no content type")
-        raise _BodyError(PollKind.NOT_JSON, f"not JSON ({kind}) but {_start(text)}: {error}") from None
+        if mended is None:
+            kind = answer.headers.get("content-type", "no content type")
+            raise _BodyError(PollKind.NOT_JSON, f"not JSON ({kind}) but {_start(text)}: {error}") from None
+        body = mended
     if isinstance(body, dict) and ("error_code" in body or "errorcode" in body):
         raise _BodyError(PollKind.ERROR_PAYLOAD, _message(text))
     return body
+
+
+def _with_half_characters_replaced(text: bytes) -> Body | None:
+    """The body with "?" for each escape that is half of a UTF-16 pair, None where that isn't all that is wrong with it.
+
+    Such an escape is JSON by its grammar, but msgspec gives up the whole answer for it.
+    """
+    try:
+        return _BODY.decode(json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", errors="replace"))
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return None
 
 
 def _is_cut(text: bytes, error: str) -> bool:
@@ -116,6 +133,8 @@ def _is_cut(text: bytes, error: str) -> bool:
     stripped = text.strip()
     closing = _CLOSING.get(stripped[:1])
     if closing is None:
+        return False
+    if "trailing characters" in error:
         return False
     at = _AT_BYTE.search(error)
     at_end = at is not None and int(at[1]) >= len(text.rstrip())
