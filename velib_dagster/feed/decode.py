@@ -61,6 +61,22 @@ def decode(answers: Sequence[Answer], error: str | None = None) -> DecodedPoll:
     return gbfs.decode_stations(_stations(body), rows, reason)
 
 
+def shape_of(answer: Answer) -> tuple[str, list[msgspec.Raw]]:
+    """What an answer is recognised as, in words, and its rows as they are; an unreadable one has none."""
+    try:
+        body = _parse(answer)
+    except _BodyError as found:
+        return found.kind.value, []
+    if isinstance(body, list):
+        return ("Explore v1.0 records" if _is_v1(body) else "Explore v2.1 export"), body
+    if "results" in body:
+        return "Explore v2.1 page of records", _rows(body["results"])
+    if "records" in body:
+        return "Explore v1.0 page of records", _rows(body["records"])
+    stations = _stations(body)
+    return ("unknown JSON", []) if stations is None else (f"GBFS {gbfs.role_of(stations)}", stations)
+
+
 def _decode_information_alone(by_role: dict[str, Answer], error: str | None) -> DecodedPoll:
     information = by_role[STATION_INFORMATION]
     try:
