@@ -72,6 +72,7 @@ class KafkaTopic:
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 50,
                 "queued.max.messages.kbytes": 32_768,
+                "fetch.queue.backoff.ms": 10,  # with a full queue the default waits a whole second
             },
             logger=_log,
         )

@@ -1,7 +1,9 @@
 """The archive on a real broker: committed records only, exactly once under kill -9, refusals, following."""
 
+import contextlib
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -13,11 +15,16 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 
+from velib_dagster.archive import source
 from velib_dagster.archive.errors import ArchiveError, KafkaAwayError
 from velib_dagster.archive.reader import committed_files, read_spells
 from velib_dagster.archive.writer import Archived, archive_once, follow
+from velib_dagster.events.records import encode
 from velib_dagster.events.topics import admin, ensure_topics
-from velib_dagster.settings import Settings
+from velib_dagster.runtime.kafka import broker
+from velib_dagster.runtime.ports import with_ports
+from velib_dagster.runtime.process import running
+from velib_dagster.settings import Feed, Settings
 from velib_dagster_tests.archive.broker import Sender
 from velib_dagster_tests.archive.parts import many
 
@@ -72,8 +79,6 @@ def test_an_open_transaction_waits_and_holds_up_nothing_before_it(settings: Sett
     sender.send(spells[:100])
     open_sender = sender.producer
     open_sender.begin_transaction()
-    from velib_dagster.events.records import encode
-
     for one in spells[100:]:
         open_sender.produce(settings.topic("spells"), encode(one))
     open_sender.flush(20)
@@ -104,7 +109,7 @@ def test_killed_at_random_moments_and_started_again_the_archive_is_byte_for_byte
     whole = time.monotonic() - begun
     chance = random.Random(3)
     killed_midway = 0
-    for _ in range(12):
+    for _ in range(8):
         with subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
             env={**os.environ, "VELIB_HOME": str(settings.home)},
@@ -121,6 +126,31 @@ def test_killed_at_random_moments_and_started_again_the_archive_is_byte_for_byte
     assert killed_midway > 0
     assert contents(settings) == contents(undisturbed)
     assert sum(file.rows for file in committed_files(settings.archive)) == len(spells)
+
+
+def test_a_broker_killed_while_it_is_read_and_started_again_changes_no_byte(tmp_path: Path) -> None:
+    settings = with_ports(Settings(home=tmp_path / "home", feed=Feed("killed", "")))
+    settings.save()
+    spells = many(150_000)  # more than the client fetches ahead
+    with running(broker(settings), settings.home) as child:
+        Sender(settings).send_in_steps(spells, 5_000)
+        undisturbed = beside(settings, "undisturbed")
+        archive_once(undisturbed)
+    with running(broker(settings), settings.home) as child, contextlib.ExitStack() as later:
+        kills: list[int] = []
+
+        def kill_once(done: int, of: int) -> None:
+            if not kills and child.pid is not None:
+                kills.append(child.pid)
+                os.kill(child.pid, signal.SIGKILL)
+                while child.status() is None:
+                    time.sleep(0.05)
+                later.enter_context(running(broker(settings), settings.home))
+
+        archived = archive_once(settings, on_progress=kill_once)
+    assert kills
+    assert archived.rows == len(spells)
+    assert contents(settings) == contents(undisturbed)
 
 
 def test_following_gives_the_bytes_of_one_shot(settings: Settings) -> None:
@@ -180,8 +210,6 @@ def test_a_topic_made_anew_is_refused(settings: Settings) -> None:
 
 def test_an_absent_kafka_is_said_with_its_address(tmp_path: Path, settings: Settings) -> None:
     nowhere = replace(settings, kafka_address="127.0.0.1:9")
-    from velib_dagster.archive import source
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "ANSWER_SECONDS", 1.0)
         with pytest.raises(KafkaAwayError, match=r"Kafka at 127\.0\.0\.1:9 does not answer.*velib up"):

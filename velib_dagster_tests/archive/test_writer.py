@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -211,6 +212,55 @@ def test_a_second_writer_is_told_who_holds_the_archive(folder: Path) -> None:
         holder.kill()
     with only_writer(folder):
         assert str(os.getpid()) in (folder / ".lock").read_text()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with 300 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if mount is None or umount is None or os.geteuid() != 0:
+        pytest.skip("only root can make a small disk")
+    command = [mount, "-t", "tmpfs", "-o", "size=300k", "tmpfs", place]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run([umount, place], check=True)
+
+
+def test_on_a_disk_that_is_full_nothing_committed_is_lost_and_space_makes_it_whole(
+    small_disk: Path, folder: Path
+) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(150_000))
+    archive = small_disk / "archive"
+    archive.mkdir()
+    spells = many(1500)
+    words = r"2024-11-07\.csv: the disk is full: free some space and run it again\. Nothing committed is lost"
+    for _ in range(2):
+        with pytest.raises(ArchiveError, match=words):
+            archive_topic(archive, TopicInMemory(spells), PARIS, step_rows=300)
+    assert list(read_spells(archive)) == spells[: len(list(read_spells(archive)))]
+    assert len(list(read_spells(archive))) >= 300
+    ballast.unlink()
+    archive_topic(archive, TopicInMemory(spells), PARIS)
+    archive_topic(folder, TopicInMemory(spells), PARIS)
+    assert contents(archive) == contents(folder)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file")
+    with pytest.raises(ArchiveError, match=r"opening .*archive/\.lock: "), only_writer(tmp_path / "home" / "archive"):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission_is_said(folder: Path) -> None:
+    folder.chmod(0o500)
+    with pytest.raises(ArchiveError, match="no permission to write"), only_writer(folder):
+        pass
 
 
 def test_a_full_disk_is_said_and_the_next_run_makes_it_whole(
