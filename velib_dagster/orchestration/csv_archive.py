@@ -24,7 +24,6 @@ from velib_dagster.orchestration.archive_checks import (
     newest_day,
     sequence,
 )
-from velib_dagster.orchestration.polls import usable_poll_times
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import (
     CSV_ARCHIVE,
@@ -36,7 +35,6 @@ from velib_dagster.orchestration.shared import (
     table,
 )
 from velib_dagster.settings import Settings
-from velib_dagster.store.connect import StoreError
 
 CHECKS: Final = (
     dg.AssetCheckSpec(
@@ -155,6 +153,10 @@ def no_duplicates(parts: list[Part]) -> dg.AssetCheckResult:
 def no_overlap_no_hole(settings: Settings, commit: Commit | None) -> dg.AssetCheckResult:
     """Whether the newest day's spells follow one another; a hole is judged by the polls that PostgreSQL has."""
     name = "no_overlap_no_hole"
+    # Not at the top: the run of each minute loads this module too, and psycopg takes a third of a second.
+    from velib_dagster.orchestration.polls import usable_poll_times  # noqa: PLC0415
+    from velib_dagster.store.connect import StoreError  # noqa: PLC0415
+
     newest = newest_day(settings.archive, commit) if commit else None
     if newest is None:
         return dg.AssetCheckResult(check_name=name, passed=True, description=NO_SPELL_YET)

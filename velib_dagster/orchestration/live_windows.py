@@ -6,11 +6,10 @@ freshness turns the assets yellow, then red, when reports stop.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 import msgspec
-import psycopg
 
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import (
@@ -23,8 +22,9 @@ from velib_dagster.orchestration.shared import (
     simulated_note,
 )
 from velib_dagster.settings import Settings
-from velib_dagster.store.connect import StoreError, connect
-from velib_dagster.store.reads import QueryProgress, progress
+
+if TYPE_CHECKING:
+    from velib_dagster.store.reads import QueryProgress
 
 REPORT_EVERY: Final = timedelta(minutes=5)
 """Reports can't be deleted from Dagster's event log, 4 kB each: one a batch would fill the disk in months."""
@@ -105,6 +105,8 @@ def streaming_progress_sensor() -> dg.SensorDefinition:
 
 
 def _evaluate(settings: Settings, cursor: Cursor, now: datetime) -> dg.SensorResult:
+    from velib_dagster.store.connect import StoreError  # noqa: PLC0415 - as in _read
+
     try:
         query, newest = _read(settings)
     except StoreError as error:
@@ -126,7 +128,13 @@ def _evaluate(settings: Settings, cursor: Cursor, now: datetime) -> dg.SensorRes
     )
 
 
-def _read(settings: Settings) -> tuple[QueryProgress | None, dict[str, NewestWindow]]:
+def _read(settings: Settings) -> tuple["QueryProgress | None", dict[str, NewestWindow]]:
+    # Not at the top: the run of each minute loads this module too, and psycopg takes a third of a second.
+    import psycopg  # noqa: PLC0415
+
+    from velib_dagster.store.connect import StoreError, connect  # noqa: PLC0415
+    from velib_dagster.store.reads import progress  # noqa: PLC0415
+
     newest: dict[str, NewestWindow] = {}
     try:
         with connect(settings) as connection:
@@ -142,7 +150,7 @@ def _read(settings: Settings) -> tuple[QueryProgress | None, dict[str, NewestWin
     return query, newest
 
 
-def _told(settings: Settings, query: QueryProgress, newest: NewestWindow | None) -> Metadata:
+def _told(settings: Settings, query: "QueryProgress", newest: NewestWindow | None) -> Metadata:
     metadata: Metadata = {
         "batch": query.batch_id,
         "input_rows": query.input_rows,

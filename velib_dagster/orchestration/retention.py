@@ -4,21 +4,24 @@ How each thing is deleted belongs to `upkeep.py` and to the raw store. Kafka del
 Spark its checkpoints, Dagster its ticks (`dagster.yaml`). The archive is never touched: only it grows.
 """
 
+import csv
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final
 
 import dagster as dg
 from pydantic import Field
 
-from velib_dagster.archive.commit import Commit, read_commit
+from velib_dagster.archive.commit import Commit, day_path, read_commit
+from velib_dagster.events.records import CSV_HEADER
 from velib_dagster.feed.snapshots import SnapshotStore, time_and_number
 from velib_dagster.orchestration.jobs import FREQUENT_JOBS
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import OWNERS, STORAGE, Metadata, simulated_note
-from velib_dagster.orchestration.upkeep import archive_bytes_a_day, delete_logs, delete_rows, delete_runs
 from velib_dagster.settings import Settings
-from velib_dagster.store.connect import StoreError
 
-MEGABYTE = 1_000_000
+MEGABYTE: Final = 1_000_000
+GROWTH_DAYS: Final = 8
 
 
 class Retention(dg.Config):
@@ -40,6 +43,10 @@ def storage(context: dg.AssetExecutionContext, config: Retention, platform: Plat
 
     Never deletes from the CSV archive, nor runs of partitioned assets, nor a snapshot that is not archived.
     """
+    # Not at the top: the run of each minute loads this module too, and psycopg takes a third of a second.
+    from velib_dagster.orchestration.upkeep import delete_logs, delete_rows, delete_runs  # noqa: PLC0415
+    from velib_dagster.store.connect import StoreError  # noqa: PLC0415
+
     settings = platform.settings()
     now = datetime.now(UTC)
     commit = read_commit(settings.archive)
@@ -86,3 +93,21 @@ def growth(settings: Settings, commit: Commit | None) -> Metadata:
     if rate is not None:
         metadata["archive_mb_per_day"] = round(rate / MEGABYTE, 3)
     return metadata
+
+
+def archive_bytes_a_day(folder: Path, commit: Commit | None) -> float | None:
+    """How fast the archive grew over its newest days, bytes a day; None without an hour of spells to tell from."""
+    if commit is None or not commit.files or commit.through is None:
+        return None
+    days = sorted(commit.files)[-GROWTH_DAYS:]
+    with day_path(folder, days[0]).open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        next(rows, None)
+        first = next(rows, None)
+    if first is None:
+        return None
+    since = datetime.fromisoformat(first[CSV_HEADER.index("since")])
+    span = commit.through - since
+    if span < timedelta(hours=1):
+        return None
+    return sum(commit.files[day].bytes for day in days) / (span / timedelta(days=1))

@@ -1,27 +1,22 @@
-"""Deleting what is past its days: Dagster's runs, rows of PostgreSQL, logs; and how fast the archive grows.
+"""Deleting what is past its days: Dagster's runs, rows of PostgreSQL, logs.
 
 Each function returns how much it deleted. The archive is never touched. Called by `retention.py`.
 """
 
-import csv
-import shutil
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, LiteralString
 
 import dagster as dg
 import psycopg
 
-from velib_dagster.archive.commit import Commit, day_path
-from velib_dagster.events.records import CSV_HEADER
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import StoreError, connect
 
 ENDED: Final = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 PARTITION_TAG: Final = "dagster/partition"
-GROWTH_DAYS: Final = 8
 
 # Days are counted back from the newest row, not from now: recorded days of another year would be gone at once.
 _TABLES: Final[dict[str, LiteralString]] = {
@@ -75,7 +70,7 @@ def delete_runs(
 
 def _delete_run_files(instance: dg.DagsterInstance, run_id: str) -> None:
     # delete_run leaves both on disk: logs of the run's process and, where events are in SQLite, its database.
-    shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
+    instance.compute_log_manager.delete_logs(prefix=[run_id])
     for path in (Path(instance.root_directory) / "history" / "runs").glob(f"{run_id}.db*"):
         path.unlink(missing_ok=True)
 
@@ -105,21 +100,3 @@ def delete_logs(folder: Path, before: datetime) -> int:
             path.unlink()
             deleted += 1
     return deleted
-
-
-def archive_bytes_a_day(folder: Path, commit: Commit | None) -> float | None:
-    """How fast the archive grew over its newest days, bytes a day; None without an hour of spells to tell from."""
-    if commit is None or not commit.files or commit.through is None:
-        return None
-    days = sorted(commit.files)[-GROWTH_DAYS:]
-    with day_path(folder, days[0]).open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        next(rows, None)
-        first = next(rows, None)
-    if first is None:
-        return None
-    since = datetime.fromisoformat(first[CSV_HEADER.index("since")])
-    span = commit.through - since
-    if span < timedelta(hours=1):
-        return None
-    return sum(commit.files[day].bytes for day in days) / (span / timedelta(days=1))

@@ -14,9 +14,15 @@ from velib_dagster.feed.answers import Fetched
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration import jobs
 from velib_dagster.orchestration.resources import Platform
-from velib_dagster.orchestration.retention import Retention, delete_snapshots, first_day_to_keep, storage
+from velib_dagster.orchestration.retention import (
+    Retention,
+    archive_bytes_a_day,
+    delete_snapshots,
+    first_day_to_keep,
+    storage,
+)
 from velib_dagster.orchestration.shared import STATION_EVENTS
-from velib_dagster.orchestration.upkeep import archive_bytes_a_day, delete_logs, delete_rows, delete_runs
+from velib_dagster.orchestration.upkeep import delete_logs, delete_rows, delete_runs
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import connect
 from velib_dagster.store.migrate import migrate
