@@ -146,10 +146,12 @@ def poll(
     home: Home = None,
 ) -> None:
     """Fetch the feed once and keep the answer verbatim; nothing is sent."""
-    from velib_dagster.feed.poll import poll_once, stand_by
+    from velib_dagster.feed.poll import poll_once
 
     settings = Settings.load(home, feed)
     if standby:
+        from velib_dagster.runtime.standby import stand_by
+
         stand_by(settings, _stop_event())
         return
     snapshot = poll_once(settings)

@@ -3,6 +3,7 @@
 Nothing is sent here. Called by `producer.py` after it has fenced older producers, and by `velib status`.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from velib_dagster.events.records import PollRecord, StationState, decode_poll, 
 from velib_dagster.events.topics import KafkaError, client_config
 from velib_dagster.settings import Settings
 
-_SECONDS: Final = 20.0
+_SECONDS: Final = 10.0
 _BATCH: Final = 5000
 
 
@@ -100,13 +101,13 @@ def _from(consumer: Consumer, settings: Settings, topic: str, offset: int) -> It
     if low >= high:
         return
     consumer.assign([TopicPartition(topic, 0, max(low, offset))])
-    silent = 0
-    while silent < 2:
-        messages = consumer.consume(_BATCH, timeout=_SECONDS / 2)
-        silent = 0 if messages else silent + 1
-        for message in messages:
+    deadline = time.monotonic() + _SECONDS
+    while time.monotonic() < deadline:
+        # consume() waits for a full batch or the time-out, the end of the partition notwithstanding: keep it short
+        for message in consumer.consume(_BATCH, timeout=0.02):
             error = message.error()
             if error is None:
+                deadline = time.monotonic() + _SECONDS
                 yield message
             elif error.code() == ClientError._PARTITION_EOF:
                 return

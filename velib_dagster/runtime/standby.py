@@ -1,0 +1,43 @@
+"""The standby poller: keeps the minutes while Dagster can't (it lives in PostgreSQL, which may be down).
+
+It polls by the same function, only when nobody else did. A child of the supervisor, a service on a server;
+`velib poll --standby`.
+"""
+
+import logging
+import threading
+import time
+from typing import Final
+
+from velib_dagster.feed.errors import SnapshotError
+from velib_dagster.feed.poll import poll_once
+from velib_dagster.feed.snapshots import SnapshotStore
+from velib_dagster.settings import Settings
+
+PATIENCE: Final = 1.5
+"""Polls are late, and the standby steps in, when the newest is older than so many intervals: 90 s at a minute."""
+
+_LOOK_SECONDS: Final = 2.0
+_log = logging.getLogger(__name__)
+
+
+def stand_by(settings: Settings, stop: threading.Event) -> None:
+    """Poll whenever no snapshot is newer than 1.5 intervals, until `stop` is set.
+
+    A home without any snapshot gets that long before the first one. A full disk is said, and tried again.
+    """
+    store = SnapshotStore(settings.raw)
+    patience = PATIENCE * settings.feed.every_seconds
+    started = time.time()
+    while not stop.wait(_LOOK_SECONDS):
+        newest = store.newest()
+        fetched = store.read(newest).fetched_at.timestamp() if newest else started
+        if time.time() - fetched < patience:
+            continue
+        try:
+            snapshot = poll_once(settings, store=store)
+        except SnapshotError as error:
+            _log.error("%s", error)
+            stop.wait(patience)
+        else:
+            _log.warning("no poll for %.0f s: polled in Dagster's stead, %s", patience, snapshot.name)

@@ -1,0 +1,211 @@
+"""The producer against a real broker: each poll once, in order, whatever ends or overtakes it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import NewTopic
+
+from velib_dagster.events.advance import Memory
+from velib_dagster.events.memory import _from, committed_reader, newest_poll, read_memory
+from velib_dagster.events.producer import EventProducer, FencedError, cut_running_spells, publish
+from velib_dagster.events.records import decode_poll, decode_spell
+from velib_dagster.events.topics import KafkaError, admin, ensure_topics, identity
+from velib_dagster.feed.answers import Answer, Fetched
+from velib_dagster.feed.errors import CorruptSnapshotError
+from velib_dagster.feed.reports import PollKind
+from velib_dagster.feed.snapshots import SnapshotStore
+from velib_dagster.settings import Settings
+
+pytestmark = pytest.mark.kafka
+START = datetime(2024, 11, 7, 8, 0, tzinfo=UTC)
+
+
+def row(code: int, bikes: int) -> dict:
+    return {
+        "stationcode": str(code),
+        "name": f"Station {code}",
+        "is_installed": "OUI",
+        "capacity": 30,
+        "numdocksavailable": 30 - bikes,
+        "numbikesavailable": bikes,
+        "mechanical": bikes,
+        "ebike": 0,
+        "is_renting": "OUI",
+        "is_returning": "OUI",
+        "duedate": "2024-11-07T08:00:00+00:00",
+        "coordonnees_geo": {"lon": 2.3, "lat": 48.86},
+        "nom_arrondissement_communes": "Paris",
+    }
+
+
+def keep(settings: Settings, minutes: float, rows: list[dict] | bytes) -> str:
+    body = rows if isinstance(rows, bytes) else json.dumps(rows).encode()
+    moment = START + timedelta(minutes=minutes)
+    answer = Answer(role="answer", url="http://feed", status=200, headers={}, body=body)
+    return SnapshotStore(settings.raw).add(Fetched(poll_time=moment, fetched_at=moment, answers=(answer,))).name
+
+
+def keep_history(settings: Settings, polls: int, stations: int = 20) -> None:
+    for n in range(polls):
+        keep(settings, n, [row(16000 + s, (n // (s + 1)) % 5) for s in range(stations)])
+
+
+def topic(settings: Settings, name: str) -> list[tuple[str, bytes | None]]:
+    with committed_reader(settings) as consumer:
+        return [(m.key().decode(), m.value()) for m in _from(consumer, settings, settings.topic(name), 0)]
+
+
+def everything(settings: Settings) -> dict[str, list]:
+    return {name: topic(settings, name) for name in ("states", "spells", "polls")}
+
+
+@pytest.fixture
+def feed(kafka_settings, fresh_feed) -> Settings:
+    return fresh_feed(kafka_settings)
+
+
+def test_a_snapshot_published_twice_sends_nothing_the_second_time(feed: Settings) -> None:
+    keep_history(feed, 12)
+    first = publish(feed)
+    assert (first.polls, first.kinds[PollKind.USABLE]) == (12, 12)
+    before = everything(feed)
+    assert publish(feed).polls == 0
+    assert everything(feed) == before
+    assert len(before["polls"]) == 12
+
+
+def test_a_new_producer_goes_on_from_what_kafka_holds(feed: Settings, kafka_settings, fresh_feed) -> None:
+    keep_history(feed, 30)
+    names = SnapshotStore(feed.raw).names_after(None)
+    undisturbed = fresh_feed(kafka_settings)
+    for settings in (feed, undisturbed):
+        keep_history(settings, 30) if settings is undisturbed else None
+    publish(undisturbed)
+    for _ in range(30):
+        with EventProducer(feed) as producer:
+            assert producer.memory.last_poll is None or producer.memory.last_poll.snapshot in names
+            next_one = producer.waiting[:1]
+            producer._store.names_after = lambda _, only=next_one: only
+            producer.publish_waiting()
+    assert everything(feed) == everything(undisturbed)
+
+
+def test_the_memory_read_back_is_the_memory_that_was_held(feed: Settings) -> None:
+    keep_history(feed, 25)
+    keep(feed, 26, [row(16000 + s, 1) for s in range(1, 20)])
+    with EventProducer(feed) as producer:
+        producer.publish_waiting()
+        held = producer.memory
+    read: Memory = read_memory(feed)
+    assert dict(read.stations) == dict(held.stations)
+    assert read.last_poll == held.last_poll
+    assert set(read.last_poll.absent) == {"16000"}
+
+
+def test_a_newer_producer_fences_the_older_one_and_sends_what_it_left(feed: Settings) -> None:
+    keep_history(feed, 3)
+    with EventProducer(feed) as older:
+        older.publish_waiting()
+        keep(feed, 5, [row(16000 + s, 4) for s in range(20)])
+        with EventProducer(feed) as newer:
+            with pytest.raises(FencedError):
+                older.publish_waiting()
+            assert newer.publish_waiting().polls == 1
+    assert [decode_poll(v).time.minute for _, v in topic(feed, "polls")] == [0, 1, 2, 5]
+
+
+def test_an_unusable_answer_has_its_record_and_changes_nothing(feed: Settings) -> None:
+    keep(feed, 0, [row(16001, 3)])
+    keep(feed, 1, b'[{"stationcode": "16001", "name": "Gar\\u00')
+    keep(feed, 2, [row(16001, 3)])
+    publish(feed)
+    assert [decode_poll(v).kind for _, v in topic(feed, "polls")] == ["usable", "truncated", "usable"]
+    assert len(topic(feed, "states")) == 1
+
+
+def test_a_station_that_left_leaves_a_tombstone(feed: Settings) -> None:
+    rest = [row(16001 + s, 1) for s in range(10)]
+    keep(feed, 0, [row(16000, 3), *rest])
+    for hours in (1, 12, 26):
+        keep(feed, hours * 60, rest)
+    publish(feed)
+    assert ("16000", None) in topic(feed, "states")
+
+
+def test_the_running_spells_are_cut_once_at_a_stop(feed: Settings) -> None:
+    keep_history(feed, 5)
+    assert cut_running_spells(feed) > 0
+    before = everything(feed)
+    assert cut_running_spells(feed) == 0
+    assert everything(feed) == before
+    newest = newest_poll(feed)
+    assert newest is not None
+    assert newest.last_cut == START + timedelta(minutes=4)
+    spells = [decode_spell(v) for _, v in topic(feed, "spells")]
+    assert sum(s.seconds for s in spells) == 20 * 4 * 60
+
+
+def test_a_raw_file_that_cannot_be_read_stops_before_it_and_names_it(feed: Settings) -> None:
+    keep_history(feed, 2)
+    name = keep(feed, 3, [row(16001, 3)])
+    body = next(p for p in feed.raw.rglob(f"{name}*.gz"))
+    body.write_bytes(b"not gzip")
+    with pytest.raises(CorruptSnapshotError, match=name):
+        publish(feed)
+    assert len(topic(feed, "polls")) == 2
+
+
+def test_a_topic_with_another_policy_is_refused_in_words(feed: Settings) -> None:
+    client = admin(feed)
+    made = client.create_topics([NewTopic(feed.topic("states"), 1, config={"cleanup.policy": "delete"})])
+    for future in made.values():
+        future.result()
+    with pytest.raises(KafkaError, match="cleanup.policy=delete, not compact"):
+        ensure_topics(feed)
+
+
+def test_a_broker_that_is_away_is_named(feed: Settings) -> None:
+    away = replace(feed, kafka_address="127.0.0.1:9")
+    with pytest.raises(KafkaError, match="127.0.0.1:9"):
+        newest_poll(away)
+
+
+def test_two_kafkas_and_two_topics_of_one_name_differ(feed: Settings) -> None:
+    ensure_topics(feed)
+    first = identity(feed)
+    assert set(first.topic_ids) == {feed.topic(n) for n in ("states", "spells", "polls")}
+    assert len(set(first.topic_ids.values())) == 3
+    assert first == identity(feed)
+
+
+@pytest.mark.parametrize("after_polls", [3, 17])
+def test_kill_9_in_the_middle_and_again_gives_what_an_undisturbed_run_gives(
+    feed: Settings, kafka_settings, fresh_feed, after_polls: int
+) -> None:
+    undisturbed = fresh_feed(kafka_settings)
+    for settings in (feed, undisturbed):
+        keep_history(settings, 40, stations=200)
+    publish(undisturbed)
+    program = (
+        "import sys; from velib_dagster.settings import Settings; from velib_dagster.events.producer import publish\n"
+        "publish(Settings.load(), on_poll=lambda record: print(record.snapshot, flush=True))"
+    )
+    environment = {**os.environ, "VELIB_HOME": str(feed.home)}
+    child = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+    for _ in range(after_polls):
+        assert child.stdout.readline()
+    time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    publish(feed)
+    assert everything(feed) == everything(undisturbed)
+    assert Path(feed.raw).is_dir()
