@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 
 from velib_dagster.feed.answers import Answer
+from velib_dagster.settings import VelibError
 
 
-class FeedError(Exception):
+class FeedError(VelibError):
     """The feed didn't give what was asked; `answer` is its verbatim error answer, None where none came."""
 
     def __init__(self, message: str, answer: Answer | None = None) -> None:
@@ -37,7 +38,7 @@ class QuotaSpentError(FeedError):
         self.reset = reset
 
 
-class SnapshotError(Exception):
+class SnapshotError(VelibError):
     """A snapshot can't be kept or read; the message names the file and what to do."""
 
 
@@ -52,5 +53,5 @@ class CorruptSnapshotError(SnapshotError):
         self.path = path
 
 
-class RecordingError(Exception):
+class RecordingError(VelibError):
     """A recording can't be found or read; the message names the file."""
