@@ -64,8 +64,12 @@ def export(
     Raises:
         EmptyArchiveError: the archive has no row yet.
         KafkaAwayError: `polls`, and Kafka does not answer.
-        ArchiveError: no row matches, polls no longer known, a malformed row, a target that can't be written.
+        ArchiveError: no row matches, polls no longer known, a malformed row, a target that can't be written or
+            lies in the archive.
     """
+    if target.absolute().parent.resolve() == settings.archive.resolve():
+        msg = f"{target} lies in the archive itself, whose files only the archive writes: name a file elsewhere"
+        raise ArchiveError(msg)
     spells = _told(settings, days, station, on_progress)
     if rows == "polls":
         header, values = POLLS_HEADER, _poll_rows(spells, usable_poll_times(settings))

@@ -181,4 +181,8 @@ class _Committed(io.RawIOBase):
 
 
 def _open(file: DayFile) -> io.BufferedReader:
-    return io.BufferedReader(_Committed(file), 1 << 20)
+    try:
+        return io.BufferedReader(_Committed(file), 1 << 20)
+    except OSError as error:
+        msg = f"{file.path} can't be read ({error.strerror}): let this user read it, or restore it from a backup"
+        raise ArchiveError(msg) from error

@@ -4,7 +4,6 @@ Nothing is written here, and no offset is kept in Kafka: the archive's own commi
 consumer is assigned, never subscribed. The writer and the export call it.
 """
 
-import logging
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -24,8 +23,6 @@ SILENCE_SECONDS: Final = 60.0
 _BATCH: Final = 5000
 _BATCH_SECONDS: Final = 0.1
 _NOT_THERE: Final = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET})
-
-_log = logging.getLogger(__name__)
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -73,8 +70,8 @@ class KafkaTopic:
                 "fetch.wait.max.ms": 50,
                 "queued.max.messages.kbytes": 32_768,
                 "fetch.queue.backoff.ms": 10,  # with a full queue the default waits a whole second
-            },
-            logger=_log,
+                "log_level": 0,  # an absent broker is said once, in words, by the caller
+            }
         )
 
     def __enter__(self) -> Self:

@@ -282,6 +282,7 @@ class _Step:
         write_commit(self._folder, self.done)
         self.written |= self._touched
         self._touched.clear()
+        self._days.clear()
         self.rows = self.bytes = 0
 
     def _day(self, since: datetime) -> date:

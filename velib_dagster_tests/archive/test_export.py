@@ -101,6 +101,15 @@ def test_an_archive_without_a_row_and_a_folder_that_is_not_there_are_said(settin
         export(settings, tmp_path / "nowhere" / "all.csv")
 
 
+def test_the_archive_itself_is_never_overwritten(settings: Settings) -> None:
+    archive_topic(settings.archive, TopicInMemory([spell()]), "Europe/Paris")
+    path = settings.archive / "2024-11-07.csv"
+    before = path.read_bytes()
+    with pytest.raises(ArchiveError, match="lies in the archive itself"):
+        export(settings, path, excel=True)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.kafka
 def test_polls_give_one_row_for_each_usable_poll_within_a_spell(
     kafka_settings: Settings, fresh_feed: Callable[..., Settings], tmp_path: Path

@@ -214,3 +214,14 @@ def test_an_absent_kafka_is_said_with_its_address(tmp_path: Path, settings: Sett
         patch.setattr(source, "ANSWER_SECONDS", 1.0)
         with pytest.raises(KafkaAwayError, match=r"Kafka at 127\.0\.0\.1:9 does not answer.*velib up"):
             archive_once(nowhere)
+
+
+def test_following_waits_for_an_absent_kafka_and_says_so_once(
+    settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "ANSWER_SECONDS", 0.3)
+    stop = threading.Event()
+    threading.Timer(1.5, stop.set).start()
+    follow(replace(settings, kafka_address="127.0.0.1:9"), stop, every_seconds=0.1)
+    assert [record.message for record in caplog.records if "does not answer" in record.message] == caplog.messages
+    assert len(caplog.messages) == 1
