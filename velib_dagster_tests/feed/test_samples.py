@@ -1,7 +1,6 @@
 """Every sample of the real feeds against a table written by hand: kind of poll, counts, one station's values."""
 
 import re
-import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -254,7 +253,6 @@ def test_every_recording_goes_through_http_and_store_and_decodes(shared_data, tm
     settings = Settings(home=tmp_path, feed=Feed("recordings", ""))
     kinds: Counter[tuple[PollKind | None, int]] = Counter()
     times = []
-    started = time.monotonic()
 
     def keep(snapshot):
         times.append(snapshot.poll_time)
@@ -266,7 +264,6 @@ def test_every_recording_goes_through_http_and_store_and_decodes(shared_data, tm
     assert kinds == {(None, 1485): 501, (PollKind.NULL_STATIONCODE, 0): 2}
     assert times == [recording.time for recording in recordings]
     assert times[0] == datetime(2024, 10, 31, 13, 50, 1, tzinfo=UTC)
-    assert time.monotonic() - started < 60  # 7 s on an idle machine: a stall of 40 ms an answer would show here
 
 
 def test_the_kept_bytes_of_a_recording_are_those_of_the_archive(shared_data, tmp_path):
