@@ -35,10 +35,8 @@ DISCOVERY_SECONDS: Final = 3600.0
 
 _LEAST_SECONDS: Final = 1.0  # a try with less time left can't succeed
 _PERMANENT: Final = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidSchema,
     requests.exceptions.TooManyRedirects,
+    ValueError,  # requests' own for addresses that are none, and what urllib raises before it gets there
 )
 
 
@@ -118,7 +116,11 @@ class FeedClient:
         Raises:
             PermanentFeedError, QuotaSpentError, TransientFeedError: there is none.
         """
-        full = requests.Request("GET", url, params=params).prepare().url or url
+        try:
+            full = requests.Request("GET", url, params=params).prepare().url or url
+        except ValueError as error:
+            msg = f"{url} can't be asked: {error}"
+            raise PermanentFeedError(msg) from error
         answer = self._get(full, ANSWER, time.monotonic() + self._budget_seconds)
         if answer.truncated:
             msg = f"{full}: the connection broke off after {len(answer.body)} bytes; try again"
@@ -134,7 +136,11 @@ class FeedClient:
             if STATION_STATUS not in urls:
                 answers.append(first)
                 return
-            urls = {role: urljoin(url, named) for role, named in urls.items()}
+            try:
+                urls = {role: urljoin(url, named) for role, named in urls.items()}
+            except ValueError as error:
+                msg = f"{url} names a document that can't be asked: {error}"
+                raise PermanentFeedError(msg, first) from error
             self._discovered[url] = time.monotonic(), urls
         try:
             answers.append(self._get(urls[STATION_STATUS], STATION_STATUS, deadline))
@@ -173,9 +179,9 @@ class FeedClient:
         if left < _LEAST_SECONDS:
             msg = f"{url}: no time left for it in this poll"
             raise TransientFeedError(msg)
-        # Proxies and netrc of the environment are for the world outside, not for this machine's own servers.
-        self._session.trust_env = (urlsplit(url).hostname or "") not in {"127.0.0.1", "localhost", "::1"}
         try:
+            # Proxies and netrc of the environment are for the world outside, not for this machine's own servers.
+            self._session.trust_env = (urlsplit(url).hostname or "") not in {"127.0.0.1", "localhost", "::1"}
             with self._session.get(
                 url, stream=True, timeout=(min(CONNECT_SECONDS, left), min(READ_SECONDS, left))
             ) as response:
@@ -254,7 +260,7 @@ def _date_of(answer: Answer) -> datetime | None:
         return None
     try:
         return parsedate_to_datetime(text).astimezone(UTC).replace(microsecond=0)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -224,16 +224,11 @@ class SnapshotStore:
         return self.root / _day(name) / f"{name}.{role}.gz"
 
     def _days(self) -> list[str]:
-        try:
-            return sorted(path.name for path in self.root.iterdir() if _DAY.fullmatch(path.name))
-        except FileNotFoundError:
-            return []
+        return sorted(path.name for path in _listed(self.root) if _DAY.fullmatch(path.name))
 
     def _names_of(self, day: str) -> list[str]:
-        try:
-            paths = list((self.root / day).iterdir())
-        except FileNotFoundError:  # removed by retention since the days were listed
-            return []
+        # A day that was listed may be gone: retention removes days.
+        paths = _listed(self.root / day)
         return [path.stem for path in paths if path.suffix == ".json" and _NAME.fullmatch(path.stem)]
 
     @contextmanager
@@ -241,6 +236,17 @@ class SnapshotStore:
         with (self.root / ".lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What a folder holds, nothing where it doesn't exist."""
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        msg = f"{folder} can't be listed ({error.strerror}): make it a folder that this user may read"
+        raise SnapshotError(msg) from error
 
 
 def _meta_of(fetched: Fetched) -> _Meta:

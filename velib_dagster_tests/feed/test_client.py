@@ -56,7 +56,13 @@ def test_a_recordings_date_is_believed_however_old():
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"Date": "soon"}, {"Date": "Thu, 07 Nov 2024 12:00:00 GMT, Fri, 08 Nov 2024 12:00:00 GMT"}]
+    "headers",
+    [
+        {},
+        {"Date": "soon"},
+        {"Date": "Fri, 31 Dec 9999 23:59:59 -2300"},
+        {"Date": "Thu, 07 Nov 2024 12:00:00 GMT, Fri, 08 Nov 2024 12:00:00 GMT"},
+    ],
 )
 def test_without_exactly_one_readable_date_the_local_clock_counts(headers):
     with LocalFeed({"/": [json_reply([ROW], date=None, headers=headers)]}) as feed:
@@ -127,11 +133,23 @@ def test_a_400_is_not_tried_again_and_its_answer_is_kept():
     assert "Invalid value for limit" in decode(fetched.answers, error=fetched.error).reason
 
 
-@pytest.mark.parametrize("url", ["", "no-url", "ftp://127.0.0.1/x", "http://"])
+@pytest.mark.parametrize(
+    "url", ["", "no-url", "ftp://127.0.0.1/x", "http://", "http://[", f"http://{'a' * 70}.invalid/"]
+)
 def test_an_address_that_is_none_is_an_error_of_the_poll(url):
     fetched = FeedClient(Feed("test", url)).poll()
     assert fetched.answers == ()
     assert "can't be asked" in fetched.error
+    with pytest.raises(PermanentFeedError, match="can't be asked"):
+        FeedClient(Feed("test", url)).get(url)
+
+
+def test_a_discovered_address_that_is_none_is_an_error_of_the_poll():
+    document = {"data": {"feeds": [{"name": "station_status", "url": "http://["}]}}
+    with LocalFeed({"/": [json_reply(document)]}) as feed:
+        fetched = polled(feed)
+    assert "names a document that can't be asked" in fetched.error
+    assert fetched.answers[0].status == 200
 
 
 def test_no_answer_is_a_poll_with_its_reason_at_the_local_time():

@@ -200,8 +200,11 @@ def test_a_folder_without_write_permission_is_told(tmp_path):
 
 def test_a_root_that_is_a_file_is_told(tmp_path):
     (tmp_path / "raw").write_text("")
+    store = SnapshotStore(tmp_path / "raw")
     with pytest.raises(SnapshotError, match="can't be kept"):
-        SnapshotStore(tmp_path / "raw").add(fetched())
+        store.add(fetched())
+    with pytest.raises(SnapshotError, match="can't be listed"):
+        store.newest()
 
 
 def test_days_of_minutes_are_listed_fast_from_any_name(tmp_path):
