@@ -137,7 +137,11 @@ def daemon(settings: Settings) -> Part:
     return Part(
         name="dagster_daemon",
         title="Dagster's daemon",
-        argv=[sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(workspace)],
+        argv=[
+            *(sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(workspace)),
+            # A sensor that is looked at every few seconds would fill the log.
+            *("--log-level", "warning"),
+        ],
         env=environment(settings),
         ready=lambda: True,
         prepare=lambda: prepare(settings),

@@ -153,7 +153,7 @@ def resolve(root: Path, library: Path, tell: Tell | None = None) -> None:
 
 def _repository_options(root: Path) -> list[str]:
     """Options for the Maven repository that the environment or Maven's own settings name; else Ivy knows its own."""
-    address = os.environ.get("VELIB_MAVEN_REPOSITORY") or _mirror(Path("~/.m2/settings.xml").expanduser())
+    address = os.environ.get("VELIB_MAVEN_REPOSITORY") or mirror_in(Path("~/.m2/settings.xml").expanduser())
     if not address:
         return []
     path = root / "ivysettings.xml"
@@ -161,7 +161,7 @@ def _repository_options(root: Path) -> list[str]:
     return ["-settings", str(path)]
 
 
-def _mirror(settings: Path) -> str | None:
+def mirror_in(settings: Path) -> str | None:
     """The mirror of Maven Central in a Maven settings file."""
     try:
         tree = ElementTree.parse(settings).getroot()  # noqa: S314 - the user's own file

@@ -8,12 +8,16 @@ import re
 import shutil
 import ssl
 import subprocess
+import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from velib_dagster.runtime.errors import PlatformError, in_words
 from velib_dagster.settings import cache_root, write_atomically
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 LEAST_VERSION: Final = 17
 _WRAPPER: Final = """#!/bin/sh
@@ -111,14 +115,32 @@ def trust_options(folder: Path) -> list[str]:
     bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
     if not bundle or not Path(bundle).is_file():
         return []
-    from cryptography import x509  # noqa: PLC0415 - only where PyPI's Java downloads something
-    from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - only where PyPI's Java downloads something
+        NoEncryption,
+        pkcs12,
+    )
 
-    certificates = x509.load_pem_x509_certificates(Path(bundle).read_bytes())
     store = folder / "trust.p12"
     folder.mkdir(parents=True, exist_ok=True)
     named = [
-        pkcs12.PKCS12Certificate(certificate, str(number).encode()) for number, certificate in enumerate(certificates)
+        pkcs12.PKCS12Certificate(certificate, str(number).encode())
+        for number, certificate in enumerate(_certificates(Path(bundle).read_text()))
     ]
     write_atomically(store, pkcs12.serialize_java_truststore(named, NoEncryption()))
     return [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStoreType=PKCS12"]
+
+
+def _certificates(bundle: str) -> "list[x509.Certificate]":
+    """The certificates of a PEM file, without those that are malformed (systems ship a few)."""
+    from cryptography import x509  # noqa: PLC0415 - as above
+    from cryptography.utils import CryptographyDeprecationWarning  # noqa: PLC0415
+
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CryptographyDeprecationWarning)
+        for block in re.findall("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", bundle, re.DOTALL):
+            try:
+                found.append(x509.load_pem_x509_certificate(block.encode()))
+            except (ValueError, CryptographyDeprecationWarning):
+                continue
+    return found

@@ -61,8 +61,13 @@ def _holder(path: Path) -> str:
 
 
 def running_platform(settings: Settings) -> int | None:
-    """Process id of the supervisor that holds the home, or None where none runs."""
-    path = _path(settings.home)
+    """Process id of the supervisor that holds the settings' home, or None where none runs."""
+    return running_platform_in(settings.home)
+
+
+def running_platform_in(home: Path) -> int | None:
+    """Process id of the supervisor that holds a home, or None where none runs."""
+    path = _path(home)
     try:
         file = path.open("r")
     except OSError:

@@ -34,4 +34,6 @@ def last_lines(path: Path, lines: int = 6, within: int = 8192) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - within))
         text = file.read().decode(errors="replace")
-    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+    # Java's lines of where it was say nothing to who runs a platform.
+    told = [line for line in text.splitlines() if line.strip() and not line.startswith("\tat ")]
+    return "\n".join(told[-lines:])

@@ -59,6 +59,8 @@ class Child:
         self.home = home
         self.log = log_path(home, part.name)
         self.process: subprocess.Popen[bytes] | None = None
+        self._tries_left = part.tries
+        self._deadline = time.monotonic() + part.ready_seconds
 
     def spawn(self) -> None:
         """Start the process; it is not ready yet.
@@ -110,31 +112,36 @@ class Child:
         """Exit status, negative for a signal; None while it runs."""
         return None if self.process is None else self.process.poll()
 
-    def wait_ready(self, tick: Callable[[], None] = lambda: None) -> None:
-        """Wait until the part works; `tick` is called some five times a second and may raise to give up.
+    def is_ready(self) -> bool:
+        """Whether the part works by now; one that ended at once is started again while it has tries left.
 
         Raises:
-            PlatformError: it ended, or did not become ready in time; quotes the end of its log.
+            PlatformError: it ended, or has taken too long; quotes the end of its log.
         """
         part = self.part
-        deadline = time.monotonic() + part.ready_seconds
-        tries = part.tries
-        while True:
-            tick()
-            status = self.status()
-            if status is not None:
-                tries -= 1
-                if tries <= 0:
-                    msg = f"{part.title} ended with status {status} instead of starting; {self._words()}"
-                    raise PlatformError(msg)
-                time.sleep(0.3)
-                self.spawn()
-            elif part.ready():
-                return
-            if time.monotonic() > deadline:
-                self.stop()
-                msg = f"{part.title} did not answer within {part.ready_seconds:.0f} s; {self._words()}"
+        status = self.status()
+        if status is not None:
+            self._tries_left -= 1
+            if self._tries_left <= 0:
+                msg = f"{part.title} ended with status {status} instead of starting; {self._words()}"
                 raise PlatformError(msg)
+            time.sleep(0.3)
+            self.spawn()
+        elif part.ready():
+            return True
+        if time.monotonic() > self._deadline:
+            self.stop()
+            msg = f"{part.title} did not answer within {part.ready_seconds:.0f} s; {self._words()}"
+            raise PlatformError(msg)
+        return False
+
+    def wait_ready(self) -> None:
+        """Wait until the part works.
+
+        Raises:
+            PlatformError: as `is_ready`.
+        """
+        while not self.is_ready():
             time.sleep(0.1)
 
     def _words(self) -> str:

@@ -104,12 +104,15 @@ class Supervisor:
             watched.child.spawn()
             waiting.append(watched)
         with self.waiting_for(", ".join(part.title for part in parts)):
-            for watched in waiting:
-                part = watched.child.part
-                watched.child.wait_ready(self._check_stop)
-                watched.ready = True
-                where = f": {part.url}" if part.url else ""
-                self.say(f"  {part.title} is up after {time.monotonic() - begin:.1f} s{where}")
+            while waiting:
+                self._check_stop()
+                for watched in [watched for watched in waiting if watched.child.is_ready()]:
+                    waiting.remove(watched)
+                    watched.ready = True
+                    part = watched.child.part
+                    where = f": {part.url}" if part.url else ""
+                    self.say(f"  {part.title} is up after {time.monotonic() - begin:.1f} s{where}")
+                time.sleep(0.1)
 
     def work(self, words: str, task: Callable[[], Result], *, quiet: bool = False) -> Result:
         """Do a task in a thread of its own while watching over the parts; `words` name what is awaited.

@@ -4,6 +4,7 @@ Which parts there are and in what order; how a part is started is the part's own
 it.
 """
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -63,6 +64,8 @@ def _chosen(settings: Settings, console: Console) -> Settings:
     if reason is None:
         return settings
     instead = new_home.simulated_instead(settings)
+    # Parts read the same environment, and would poll the address that can't be reached.
+    os.environ.pop("VELIB_FEED_URL", None)
     console.print(
         f"The live feed can't be reached ({reason}): {settings.feed.url}\n"
         f"Running the SIMULATED feed instead, in {instead.home}. `velib up --feed live` never falls back.",
@@ -90,7 +93,9 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
     pages = [dagster_services.webserver(settings)]
     if settings.mlflow_address is None:
         pages.append(mlflow.server(settings))
-    elif not answers_ok(f"{settings.mlflow.rstrip('/')}/health"):
+    elif answers_ok(f"{settings.mlflow.rstrip('/')}/health"):
+        supervisor.say(f"  MLflow at {settings.mlflow} is used; none is started here")
+    else:
         msg = f"MLflow at {settings.mlflow}, given in VELIB_MLFLOW, does not answer: start it or correct the address"
         raise PlatformError(msg)
     supervisor.start(*pages, dagster_services.code_server(settings), jobs.streaming(), stage=READERS)
@@ -98,8 +103,6 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
         _first_days(supervisor, settings)
     if settings.feed.url:
         supervisor.start(dagster_services.daemon(settings), jobs.standby(), stage=POLLERS)
-    supervisor.say(f"Dagster  http://{settings.host}:{settings.port('dagster')}")
-    supervisor.say(f"MLflow   {settings.mlflow}")
 
 
 def _first_days(supervisor: Supervisor, settings: Settings) -> None:

@@ -1,26 +1,224 @@
-"""Kafka and PostgreSQL start, answer, survive a kill and stop; both are the real ones."""
+"""Kafka and PostgreSQL start, answer, survive a kill and stop; as root and as another user; both are the real ones."""
 
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
 import psycopg
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
-from velib_dagster.runtime.postgres import ensure_database
-from velib_dagster.settings import Settings
+from velib_dagster.runtime import kafka, postgres, reach
+from velib_dagster.runtime.errors import PlatformError
+from velib_dagster.runtime.identity import before_exec, unprivileged_user
+from velib_dagster.runtime.new_home import set_up
+from velib_dagster.runtime.process import running
+from velib_dagster.runtime.services import services as run_services
+from velib_dagster.settings import Feed, Settings, cache_root
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Settings:
+    """Settings of a home of the test's own, with ports; nothing runs there."""
+    return set_up(Settings(home=tmp_path / "home", feed=Feed("some_feed", "")))
+
+
+def records(settings: Settings, topic: str) -> list[bytes]:
+    consumer = Consumer(
+        {"bootstrap.servers": settings.kafka, "group.id": "test", "auto.offset.reset": "earliest"}
+        | {"enable.partition.eof": True}
+    )
+    consumer.subscribe([topic])
+    found: list[bytes] = []
+    while True:
+        message = consumer.poll(20)
+        assert message is not None
+        if message.error():
+            consumer.close()
+            return found
+        found.append(message.value())
+
+
+def send(settings: Settings, topic: str, *values: bytes) -> None:
+    producer = Producer({"bootstrap.servers": settings.kafka, "acks": "all"})
+    for value in values:
+        producer.produce(topic, value)
+    assert producer.flush(20) == 0
 
 
 @pytest.mark.kafka
-def test_the_broker_answers(kafka_settings: Settings) -> None:
-    from velib_dagster.runtime.kafka import is_ready
+def test_an_acknowledged_record_survives_a_kill_of_the_broker(own: Settings) -> None:
+    with running(kafka.broker(own), own.home) as child:
+        client = AdminClient({"bootstrap.servers": own.kafka})
+        client.create_topics([NewTopic("t", 1)])["t"].result()
+        send(own, "t", b"1", b"2")
+        assert child.process is not None
+        child.process.kill()
+        child.process.wait()
+    with running(kafka.broker(own), own.home) as child:
+        send(own, "t", b"3")
+        assert records(own, "t") == [b"1", b"2", b"3"]
+        child.ask_to_stop()
+        assert child.process is not None
+        assert child.process.wait(20) == 143
 
-    assert is_ready(kafka_settings)
+
+@pytest.mark.kafka
+def test_the_broker_listens_on_loopback_only(kafka_settings: Settings) -> None:
+    port = kafka_settings.port("kafka")
+    bound = {c.laddr.ip for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == port}
+    assert {address.removeprefix("::ffff:") for address in bound} == {"127.0.0.1"}
 
 
 @pytest.mark.postgres
-def test_postgres_lets_its_owner_in_and_nobody_without_the_password(postgres_settings: Settings) -> None:
-    ensure_database(postgres_settings.postgres("postgres"), "some_feed")
-    assert not ensure_database(postgres_settings.postgres("postgres"), "some_feed")
-    with psycopg.connect(postgres_settings.postgres("some_feed")) as connection:
-        assert connection.execute("show server_encoding").fetchone() == ("UTF8",)
-    wrong = postgres_settings.postgres("some_feed").replace(postgres_settings.secret("postgres"), "wrong")
+def test_committed_rows_survive_a_kill_of_postgres(own: Settings) -> None:
+    with running(postgres.server(own), own.home) as child:
+        postgres.ensure_database(own.postgres("postgres"), own.database)
+        with psycopg.connect(own.postgres()) as connection:
+            connection.execute("create table t as select 7 as x")
+        assert child.process is not None
+        child.process.kill()
+        child.process.wait()
+    with running(postgres.server(own), own.home), psycopg.connect(own.postgres()) as connection:
+        assert connection.execute("select x from t").fetchone() == (7,)
+
+
+@pytest.mark.postgres
+def test_postgres_refuses_who_lacks_the_password(postgres_settings: Settings) -> None:
+    admin = postgres_settings.postgres("postgres")
+    postgres.ensure_database(admin, "twice")
+    assert not postgres.ensure_database(admin, "twice")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(wrong)
+        psycopg.connect(admin.replace(postgres_settings.secret("postgres"), "wrong"))
+
+
+@pytest.mark.postgres
+def test_the_password_is_in_a_private_file_and_on_no_command_line(postgres_settings: Settings) -> None:
+    password = postgres_settings.secret("postgres")
+    mode = (postgres_settings.home / "secrets" / "postgres").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+    lines = (" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
+    assert not any(password in line for line in lines)
+
+
+def test_data_of_another_postgres_version_is_refused_with_both_versions(own: Settings) -> None:
+    data = own.home / "postgres" / "data"
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("9\n")
+    words = r"made by PostgreSQL 9, and the programs here are .*18"
+    with pytest.raises(PlatformError, match=words), running(postgres.server(own), own.home):
+        pass
+
+
+@as_root
+@pytest.mark.kafka
+@pytest.mark.postgres
+def test_an_ordinary_user_runs_both_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = unprivileged_user()
+    kafka.folder_of("kafka")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_root().parent))
+    with tempfile.TemporaryDirectory() as home:
+        os.chown(home, user.uid, user.gid)
+        answer = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("run_stores.py")), home],
+            env={**os.environ, "HOME": home},
+            cwd=Path(__file__).parents[2],
+            preexec_fn=before_exec(os.getpid(), user),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert answer.stdout == f"both run as {user.uid}\n", answer.stderr
+
+
+@as_root
+def test_a_user_without_write_permission_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir()
+    code = (
+        "import sys; from pathlib import Path; from velib_dagster.settings import Settings, Feed;"
+        "from velib_dagster.runtime.services import services\n"
+        "with services(Settings(home=Path(sys.argv[1]), feed=Feed('f', '')), ('postgres',)): pass"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "closed" / "home")],
+        cwd=Path(__file__).parents[2],
+        preexec_fn=before_exec(os.getpid(), unprivileged_user()),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert "PlatformError: using the home" in answer.stderr
+    assert "no permission: give this user write access, or choose another --home" in answer.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 8 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip("a small disk can't be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
+
+
+@as_root
+@pytest.mark.postgres
+def test_a_full_disk_is_said_in_words(small_disk: Path) -> None:
+    settings = Settings(home=small_disk / "home", feed=Feed("f", ""))
+    words = r"No space left on device|disk is full"
+    with pytest.raises(PlatformError, match=words), run_services(settings, ("postgres",)):
+        pass
+
+
+@as_root
+@pytest.mark.postgres
+def test_root_without_privileges_to_keep_uses_places_within_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    common = Path(tempfile.mkdtemp(dir=reach.COMMON))
+    common.chmod(0o711)
+    monkeypatch.setattr(reach, "COMMON", common)
+    monkeypatch.setattr(postgres, "unprivileged_user", lambda: replace(unprivileged_user(), capability=None))
+    settings = set_up(Settings(home=tmp_path / "home", feed=Feed("f", "")))
+    try:
+        with running(postgres.server(settings), settings.home) as child:
+            assert str(common) in child.part.argv[2]
+            assert postgres.is_ready(settings)
+    finally:
+        shutil.rmtree(common)
+
+
+@pytest.mark.kafka
+@pytest.mark.postgres
+def test_given_addresses_are_used_and_nothing_is_started(
+    services: Settings, fresh_feed: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = fresh_feed(services)
+    monkeypatch.setenv("VELIB_POSTGRES_PASSWORD", services.secret("postgres"))
+    outside = replace(
+        fresh,
+        ports={},
+        kafka_address=services.kafka,
+        postgres_address=f"postgresql://platform@127.0.0.1:{services.port('postgres')}",
+    )
+    with run_services(outside, ("kafka", "postgres")) as ready:
+        assert not list((ready.home / "run").glob("*.json"))
+        assert kafka.is_ready(ready)
+        with psycopg.connect(ready.postgres()) as connection:
+            assert connection.execute("select current_database()").fetchone() == (fresh.feed.name,)
