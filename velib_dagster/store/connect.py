@@ -10,13 +10,13 @@ from urllib.parse import quote, urlencode
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from velib_dagster.settings import Settings
+from velib_dagster.settings import Settings, VelibError
 
 CONNECT_SECONDS: Final = 5
 READER_SECRET: Final = "postgres_reader"  # noqa: S105 - the name of a file, not a password
 
 
-class StoreError(Exception):
+class StoreError(VelibError):
     """PostgreSQL can't be used as asked; the message says what happened, where, and what to do."""
 
 

@@ -122,9 +122,9 @@ def _stage(connection: Connection, table: str, described: Sequence[Column], rows
     fields = [sql.SQL("{} {}").format(name, sql.SQL(kind)) for name, kind in zip(names, types, strict=True)]
     staged = sql.Identifier(f"staged_{table}")
     connection.execute(
-        sql.SQL("DROP TABLE IF EXISTS pg_temp.{staged}; CREATE TEMPORARY TABLE {staged} ({fields}) ON COMMIT DROP").format(
-            staged=staged, fields=sql.SQL(", ").join(fields)
-        )
+        sql.SQL(
+            "DROP TABLE IF EXISTS pg_temp.{staged}; CREATE TEMPORARY TABLE {staged} ({fields}) ON COMMIT DROP"
+        ).format(staged=staged, fields=sql.SQL(", ").join(fields))
     )
     copy_in = sql.SQL("COPY {} FROM STDIN (FORMAT BINARY)").format(staged)
     with connection.cursor() as cursor, cursor.copy(copy_in) as copy:

@@ -1,0 +1,73 @@
+"""Checkpoints belong to one Kafka, its topics and one database: their offsets mean nothing anywhere else.
+
+A topic that was made anew, or an emptied database, would otherwise be taken for one that is read up to some offset,
+and what lies before it would silently be missing. Called by `job.py` before any query starts.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from velib_dagster.events.topics import identity
+from velib_dagster.settings import Settings, write_atomically
+from velib_dagster.store.upsert import Connection
+from velib_dagster.streaming.errors import StreamError
+
+FILE: Final = "binding.json"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What the checkpoints are positions in."""
+
+    cluster_id: str
+    topic_ids: dict[str, str]
+    database_made: str
+
+
+def current_binding(settings: Settings, connection: Connection) -> Binding:
+    """Kafka's ids, and when the database was made.
+
+    Raises:
+        KafkaError: Kafka can't be reached or lacks a topic.
+    """
+    kafka = identity(settings)
+    row = connection.execute("SELECT min(applied_at) FROM schema_version").fetchone()
+    connection.rollback()
+    return Binding(kafka.cluster_id, kafka.topic_ids, str(row[0]) if row else "")
+
+
+def bind_checkpoints(settings: Settings, current: Binding) -> None:
+    """Tie the home's checkpoints to what they are positions in, or check that they are.
+
+    Raises:
+        StreamError: they belong to another Kafka, to topics made anew or to another database; says what to do.
+    """
+    path = settings.checkpoints / FILE
+    try:
+        stored = Binding(**json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        settings.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(asdict(current), indent=1).encode())
+        return
+    except (OSError, ValueError, TypeError) as error:
+        msg = f"{path} can't be read ({error}). {_remedy(settings)}"
+        raise StreamError(msg) from error
+    if stored == current:
+        return
+    if stored.cluster_id != current.cluster_id:
+        what = f"Kafka cluster {stored.cluster_id}, and {settings.kafka} is cluster {current.cluster_id}"
+    elif stored.topic_ids != current.topic_ids:
+        made_anew = sorted(name for name, id_ in current.topic_ids.items() if stored.topic_ids.get(name) != id_)
+        what = f"topics that were since made anew ({', '.join(made_anew)})"
+    else:
+        what = f"a database made at {stored.database_made}, and {settings.database} was made at {current.database_made}"
+    msg = f"the checkpoints in {settings.checkpoints} belong to {what}. {_remedy(settings)}"
+    raise StreamError(msg)
+
+
+def _remedy(settings: Settings) -> str:
+    return (
+        f"If this is meant, delete the folder {settings.checkpoints}: the job then reads the topics from their start, "
+        "and no window that is right gets worse"
+    )

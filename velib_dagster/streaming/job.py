@@ -1,0 +1,249 @@
+"""The streaming job: three queries, Kafka → PostgreSQL, started, watched and stopped together.
+
+What the queries compute is in `windows.py`, what becomes of their batches in `sink.py`. Called by `velib stream`,
+`velib backfill`, and `spark/streaming.py` under spark-submit.
+"""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.listener import StreamingQueryProgress
+
+from velib_dagster.events.records import Spell
+from velib_dagster.events.topics import ensure_topics
+from velib_dagster.settings import LOOPBACK, Settings
+from velib_dagster.store.migrate import migrate
+from velib_dagster.store.upsert import Progress, upsert_progress
+from velib_dagster.streaming.binding import bind_checkpoints, current_binding
+from velib_dagster.streaming.errors import StoppedError, StreamError
+from velib_dagster.streaming.position import QUERIES, ends, next_offset, spark_position
+from velib_dagster.streaming.sink import Writer, write_polls, write_states, write_windows
+from velib_dagster.streaming.windows import parse, window_sums
+
+log: Final = logging.getLogger(__name__)
+
+MOST_OFFSETS: Final = 100_000
+"""Offsets a batch: about 1 GB for Spark and a few seconds, and the watermark moves between batches."""
+TRIGGER: Final = "2 seconds"
+PROGRESS_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 0.25
+
+
+def run(
+    settings: Settings,
+    *,
+    until_idle: bool = False,
+    stop: threading.Event | None = None,
+    jars: Sequence[Path] = (),
+    master: str | None = "local[2]",
+) -> None:
+    """Run the three queries until asked to stop (`stop`, SIGTERM, SIGINT); with `until_idle`, until all is written
+    that was committed to Kafka at the time of the call.
+
+    `jars` are those of Spark's Kafka connector, where the session doesn't have them yet. `master` is None under
+    spark-submit, which chooses it. The environment's JAVA_HOME is the Java that Spark runs on.
+
+    Raises:
+        StreamError: a query died, or the checkpoints belong to another Kafka or database.
+        KafkaError: Kafka can't be reached at the start.
+    """
+    asked = stop or threading.Event()
+    with _signals_set(asked):
+        start = Writer(settings, asked, "start")
+        try:
+            start.patiently(lambda: migrate(settings))
+            ensure_topics(settings)
+            bind_checkpoints(settings, start.write(lambda connection: current_binding(settings, connection)))
+            to_reach = ends(settings) if until_idle else None
+        except StoppedError:
+            return
+        finally:
+            start.close()
+        spark = session(settings, jars, master)
+        try:
+            _Job(settings, spark, asked).watch(to_reach)
+        finally:
+            _stop_session(spark, asked)
+
+
+def session(settings: Settings, jars: Sequence[Path] = (), master: str | None = "local[2]") -> SparkSession:
+    """The Spark session of the job: small, on this machine's loopback unless spark-submit decides otherwise."""
+    builder = (
+        SparkSession.builder.appName(f"velib stream {settings.feed.name}")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.streaming.noDataProgressEventInterval", "1000")
+        .config("spark.sql.execution.arrow.pyspark.enabled", "true")
+    )
+    if master is not None:
+        builder = (
+            builder.master(master)
+            .config("spark.driver.memory", "1g")
+            .config("spark.driver.host", LOOPBACK)
+            .config("spark.driver.bindAddress", LOOPBACK)
+            .config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", "false")
+        )
+        if jars:
+            builder = builder.config("spark.jars", ",".join(str(path) for path in jars))
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("WARN")
+    return spark
+
+
+class _Job:
+    def __init__(self, settings: Settings, spark: SparkSession, stop: threading.Event) -> None:
+        self._settings = settings
+        self._spark = spark
+        self._stop = stop
+        self._written: dict[str, tuple[str, float]] = {}
+        self._batches: dict[str, StreamingQueryProgress] = {}
+        self._progress = Writer(settings, stop, "progress")
+        self._queries: dict[str, StreamingQuery] = {}
+        windows = window_sums(parse(self._topic("windows"), Spell), settings.feed.max_hold_seconds)
+        self._start("windows", windows, write_windows)
+        self._start("states", self._topic("states", headers=True), write_states)
+        self._start("polls", self._topic("polls"), lambda rows, writer: write_polls(rows, writer, self._barrier))
+
+    def watch(self, to_reach: dict[str, int] | None) -> None:
+        """Until stopped, until the ends are reached, or until a query dies."""
+        try:
+            while not self._stop.wait(LOOK_SECONDS):
+                self._fail_if_one_died()
+                positions = {name: self._report(name) for name in QUERIES}
+                if to_reach is not None and all(positions[name] >= end for name, end in to_reach.items()):
+                    break
+        except Py4JError as error:
+            if self._stop.is_set():  # the same signal ended Spark's own process
+                return
+            msg = f"Spark's own process is gone: {error}"
+            raise StreamError(msg) from error
+        finally:
+            self._progress.close()
+
+    def _topic(self, query: str, *, headers: bool = False) -> DataFrame:
+        return (
+            self._spark.readStream.format("kafka")
+            .option("kafka.bootstrap.servers", self._settings.kafka)
+            .option("kafka.isolation.level", "read_committed")
+            .option("subscribe", self._settings.topic(QUERIES[query]))
+            .option("startingOffsets", "earliest")
+            .option("failOnDataLoss", "true")
+            .option("includeHeaders", str(headers).lower())
+            .option("maxOffsetsPerTrigger", MOST_OFFSETS)
+            .load()
+        )
+
+    def _start(self, name: str, rows: DataFrame, write: Callable[[DataFrame, Writer], int]) -> None:
+        writer = Writer(self._settings, self._stop, name)
+
+        def write_batch(batch: DataFrame, _number: int) -> None:
+            write(batch, writer)
+
+        self._queries[name] = (
+            rows.writeStream.queryName(name)
+            .outputMode("update" if name == "windows" else "append")
+            .option("checkpointLocation", str(self._settings.checkpoints / name))
+            .trigger(processingTime=TRIGGER)
+            .foreachBatch(write_batch)
+            .start()
+        )
+
+    def _barrier(self) -> None:
+        """Wait until all spells sent by now are in the windows of PostgreSQL, or were never committed."""
+        end = ends(self._settings)["windows"]
+        query = self._queries["windows"]
+        while _position(query) < end:
+            if not query.isActive:
+                msg = "polls: the query windows has ended; the polls wait for it"
+                raise StreamError(msg)
+            if self._stop.wait(LOOK_SECONDS):
+                msg = "polls: stopped while waiting for the windows; the batch runs again at the next start"
+                raise StoppedError(msg)
+
+    def _fail_if_one_died(self) -> None:
+        for name, query in self._queries.items():
+            if not query.isActive:
+                error = query.exception()
+                raise StreamError(_death(name, error, self._settings))
+
+    def _report(self, name: str) -> int:
+        """Write the query's progress row, after each batch and now and then while it is idle; its next offset."""
+        latest = self._queries[name].lastProgress
+        if latest is None:
+            return 0
+        position = spark_position(latest.sources[0].endOffset)
+        if latest.numInputRows or name not in self._batches:
+            self._batches[name] = latest
+        batch = self._batches[name]
+        written_batch, written_at = self._written.get(name, ("", 0.0))
+        if batch.timestamp != written_batch or time.monotonic() - written_at >= PROGRESS_SECONDS:
+            row = Progress(
+                query=name,
+                batch_id=batch.batchId,
+                input_rows=batch.numInputRows,
+                rows_per_second=batch.processedRowsPerSecond,
+                position=position,
+                watermark=_watermark(latest),
+                batch_seconds=batch.durationMs.get("triggerExecution", 0) / 1000,
+            )
+            self._progress.try_once(lambda connection: upsert_progress(connection, row))
+            self._written[name] = (batch.timestamp, time.monotonic())
+        return next_offset(position)
+
+
+def _watermark(latest: StreamingQueryProgress) -> datetime | None:
+    text = latest.eventTime.get("watermark")
+    watermark = datetime.fromisoformat(text) if text else None
+    return watermark if watermark and watermark.timestamp() > 0 else None  # Spark says 1970 before it has one
+
+
+def _position(query: StreamingQuery) -> int:
+    latest = query.lastProgress
+    return next_offset(spark_position(latest.sources[0].endOffset)) if latest else 0
+
+
+def _death(name: str, error: StreamingQueryException | None, settings: Settings) -> str:
+    reason = str(error).strip() if error else "it ended without a reason"
+    advice = ""
+    if "failOnDataLoss" in reason:
+        advice = (
+            f". Kafka no longer has what the checkpoint stands at: delete the folder {settings.checkpoints / name}; "
+            "the query then begins at the topic's start, and no window that is right gets worse"
+        )
+    return f"the query {name} died: {reason}{advice}"
+
+
+def _stop_session(spark: SparkSession, stop: threading.Event) -> None:
+    stop.set()  # batches that wait for PostgreSQL or for the windows end
+    try:
+        for query in spark.streams.active:
+            query.stop()
+        spark.stop()
+    except (Py4JError, ConnectionError) as error:
+        log.info("Spark's own process was gone before it could be stopped: %s", error)
+
+
+@contextmanager
+def _signals_set(stop: threading.Event) -> Iterator[None]:
+    """While it lasts, SIGTERM and SIGINT set the event; elsewhere than in the main thread nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)

@@ -1,0 +1,132 @@
+"""What becomes of a batch: its rows go to PostgreSQL, and the query waits as long as PostgreSQL is away.
+
+One sink serves all queries of a job; each query writes through a connection of its own. What is written how is
+`store/upsert.py`'s affair, and which rows, the queries'.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+import psycopg
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - the name of all Spark documentation
+
+from velib_dagster.events.records import StationState, decode_poll, decode_state
+from velib_dagster.settings import Settings
+from velib_dagster.store.connect import StoreUnreachableError, connect
+from velib_dagster.store.upsert import Connection, Left, upsert_polls, upsert_states, upsert_windows
+from velib_dagster.streaming.errors import StoppedError, StreamError
+
+log: Final = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+FIRST_PAUSE_SECONDS: Final = 0.5
+LONGEST_PAUSE_SECONDS: Final = 15.0
+
+
+class Writer:
+    """A connection that is opened when needed and again after PostgreSQL was away; for one thread at a time."""
+
+    def __init__(self, settings: Settings, stop: threading.Event, name: str) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._name = name
+        self._connection: Connection | None = None
+
+    def write(self, action: Callable[[Connection], Result]) -> Result:
+        """Do something that may safely be done twice, as often as needed until PostgreSQL has done it.
+
+        Raises:
+            StoppedError: the job is to stop, and PostgreSQL is still away.
+        """
+        return self.patiently(lambda: self._once(action))
+
+    def patiently(self, action: Callable[[], Result]) -> Result:
+        """Repeat an action that makes its own connection until PostgreSQL has done it.
+
+        Raises:
+            StoppedError: the job is to stop, and PostgreSQL is still away.
+        """
+        pause = FIRST_PAUSE_SECONDS
+        away_since: datetime | None = None
+        while True:
+            try:
+                result = action()
+            except (psycopg.OperationalError, psycopg.InterfaceError, StoreUnreachableError) as error:
+                self.close()
+                if away_since is None:
+                    away_since = datetime.now(UTC)
+                    log.warning("%s: PostgreSQL is away, waiting for it (%s)", self._name, _first_line(error))
+                if self._stop.wait(pause):
+                    msg = f"{self._name}: stopped while PostgreSQL was away; the rest is written at the next start"
+                    raise StoppedError(msg) from error
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                if away_since is not None:
+                    seconds = (datetime.now(UTC) - away_since).total_seconds()
+                    log.warning("%s: PostgreSQL is back after %.0f s", self._name, seconds)
+                return result
+
+    def try_once(self, action: Callable[[Connection], None]) -> None:
+        """Do something that can be left out while PostgreSQL is away."""
+        try:
+            self._once(action)
+        except (psycopg.OperationalError, psycopg.InterfaceError, StoreUnreachableError):
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _once(self, action: Callable[[Connection], Result]) -> Result:
+        if self._connection is None:
+            self._connection = connect(self._settings)
+        return action(self._connection)
+
+
+def write_windows(rows: DataFrame, writer: Writer) -> int:
+    """Upsert a batch of window sums (columns of `WINDOW_COLUMNS`); returns how many rows changed."""
+    table = rows.toArrow()
+    values = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    return writer.write(lambda connection: upsert_windows(connection, values))
+
+
+def write_states(kafka: DataFrame, writer: Writer) -> int:
+    """Upsert a batch of states and tombstones (Kafka's columns with headers); returns how many rows changed."""
+    events = list(_state_events(kafka))
+    return writer.write(lambda connection: upsert_states(connection, events))
+
+
+def write_polls(kafka: DataFrame, writer: Writer, barrier: Callable[[], None]) -> int:
+    """Upsert a batch of poll records once the barrier lets them pass; returns how many rows changed.
+
+    The barrier makes `complete` true: a poll is in the table only when what it brought is in the windows.
+    """
+    values = kafka.orderBy("offset").select("value").toArrow().column("value").to_pylist()
+    polls = [decode_poll(value) for value in values if value is not None]
+    barrier()
+    return writer.write(lambda connection: upsert_polls(connection, polls))
+
+
+def _state_events(kafka: DataFrame) -> Iterator[StationState | Left]:
+    at = F.expr("filter(headers, header -> header.key = 'at')[0].value")
+    ordered = kafka.orderBy("offset").select("key", "value", at.alias("at"), "offset").toArrow()
+    for key, value, left_at, offset in zip(*(column.to_pylist() for column in ordered.columns), strict=True):
+        if value is not None:
+            yield decode_state(value)
+        elif left_at is None:
+            msg = f"states: the tombstone of {key.decode()} at offset {offset} has no header 'at': it is not ours"
+            raise StreamError(msg)
+        else:
+            yield Left(key.decode(), datetime.fromisoformat(left_at.decode()))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
