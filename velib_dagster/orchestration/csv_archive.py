@@ -7,13 +7,12 @@ judge what is there, and tells.
 import csv
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
 from velib_dagster.archive.commit import Commit, read_commit
 from velib_dagster.archive.errors import NO_SPELL_YET, ArchiveHeldError
-from velib_dagster.archive.writer import Archived, archive_once
 from velib_dagster.events.records import CSV_HEADER
 from velib_dagster.orchestration.archive_checks import (
     Part,
@@ -35,6 +34,9 @@ from velib_dagster.orchestration.shared import (
     table,
 )
 from velib_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from velib_dagster.archive.writer import Archived
 
 CHECKS: Final = (
     dg.AssetCheckSpec(
@@ -72,6 +74,9 @@ def csv_archive(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mat
 
     Each spell is archived exactly once. Where another process is writing the archive just now, this run ends quietly.
     """
+    # Not at the top: the polls' runs load this module too, and need no Kafka client.
+    from velib_dagster.archive.writer import archive_once  # noqa: PLC0415
+
     settings = platform.settings()
     began = time.monotonic()
     before = read_commit(settings.archive)
@@ -99,7 +104,9 @@ def csv_archive(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mat
     )
 
 
-def told(settings: Settings, archived: Archived, commit: Commit | None, parts: list[Part], seconds: float) -> Metadata:
+def told(
+    settings: Settings, archived: "Archived", commit: Commit | None, parts: list[Part], seconds: float
+) -> Metadata:
     """What the UI shows of one run: rows, files, what waits, the first rows of the newly archived part."""
     if commit is None or not commit.rows:
         outcome = NO_SPELL_YET
@@ -186,7 +193,7 @@ def no_overlap_no_hole(settings: Settings, commit: Commit | None) -> dg.AssetChe
     )
 
 
-def freshness(settings: Settings, archived: Archived, now: datetime) -> dg.AssetCheckResult:
+def freshness(settings: Settings, archived: "Archived", now: datetime) -> dg.AssetCheckResult:
     """Whether spells still arrive: the newest archived one ends a hold and two rounds ago at most."""
     if archived.through is None:
         return dg.AssetCheckResult(check_name="freshness", passed=True, description=NO_SPELL_YET)

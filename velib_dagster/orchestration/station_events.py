@@ -4,11 +4,10 @@ What a poll changes, and what is sent, belongs to `events/`; this module runs th
 """
 
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from velib_dagster.events.producer import Published, publish
 from velib_dagster.events.records import PollRecord, StationState
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration.resources import Platform
@@ -25,6 +24,9 @@ from velib_dagster.orchestration.shared import (
     text_of,
 )
 from velib_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from velib_dagster.events.producer import Published
 
 CHECKS: Final = (
     dg.AssetCheckSpec(
@@ -64,6 +66,9 @@ def station_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.
     The producer reads from Kafka what is already there; with nothing new it sends nothing and the run is green.
     Where a newer producer takes over in the middle (another run, `velib produce`), this one ends quietly.
     """
+    # Not at the top: the polls' runs load this module too, and the Kafka client and H3 take half a second.
+    from velib_dagster.events.producer import publish  # noqa: PLC0415
+
     settings = platform.settings()
     # Read before sending: a snapshot that arrives meanwhile may or may not be among those sent.
     waiting_at_start = SnapshotStore(settings.raw).newest()
@@ -85,7 +90,7 @@ def station_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.
 
 def published_through(
     instance: dg.DagsterInstance,
-    published: Published,
+    published: "Published",
     records: list[PollRecord],
     waiting_at_start: str | None,
 ) -> str | None:
@@ -97,7 +102,7 @@ def published_through(
     return waiting_at_start
 
 
-def told_in_words(published: Published) -> str:
+def told_in_words(published: "Published") -> str:
     """What the run did, in one sentence."""
     if published.fenced:
         return "another producer of this feed took over; what this run had not sent, that one sends"
@@ -108,7 +113,7 @@ def told_in_words(published: Published) -> str:
 
 def told(
     settings: Settings,
-    published: Published,
+    published: "Published",
     records: list[PollRecord],
     through: str | None,
     words: str,
@@ -193,7 +198,7 @@ def completeness(records: list[PollRecord]) -> dg.AssetCheckResult:
     )
 
 
-def no_duplicates(published: Published, records: list[PollRecord]) -> dg.AssetCheckResult:
+def no_duplicates(published: "Published", records: list[PollRecord]) -> dg.AssetCheckResult:
     """What was sent against what changed: an unchanged station must send nothing."""
     changed = sum(record.changed for record in records)
     odd = [r.snapshot for r in records if r.kind.usable and r.changed + r.unchanged != r.reports]
@@ -207,7 +212,7 @@ def no_duplicates(published: Published, records: list[PollRecord]) -> dg.AssetCh
     )
 
 
-def freshness(settings: Settings, published: Published) -> dg.AssetCheckResult:
+def freshness(settings: Settings, published: "Published") -> dg.AssetCheckResult:
     """Whether the last usable poll is recent enough that station states still hold at the newest poll."""
     last = published.last
     if last is None:
