@@ -35,6 +35,7 @@ def usable_poll_times(settings: Settings) -> PollTimes:
                 "give the address of the feed's Kafka (VELIB_KAFKA), or export spells"
             )
             raise ArchiveError(msg)
+        topic.settle()
         first, end = topic.bounds()
         for batch in topic.read(first, end):
             for record in batch:

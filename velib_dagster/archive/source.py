@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 
 from velib_dagster.archive.commit import Source
 from velib_dagster.archive.errors import ArchiveError, KafkaAwayError
@@ -20,6 +21,7 @@ from velib_dagster.settings import Settings
 ANSWER_SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 60.0
 """No record and not the end either for so long: Kafka is away."""
+SETTLE_SECONDS: Final = 3.0
 _BATCH: Final = 5000
 _BATCH_SECONDS: Final = 0.1
 _NOT_THERE: Final = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET})
@@ -41,6 +43,9 @@ class Topic(Protocol):
 
     def bounds(self) -> tuple[int, int]:
         """First offset still there, and the last stable one (the first that can't be read yet)."""
+
+    def written(self) -> int:
+        """The offset behind the newest record, committed or not."""
 
     def read(self, first: int, end: int) -> Iterator[list[Record]]:
         """All committed records with first <= offset < end, in order, in batches of bounded size."""
@@ -111,6 +116,32 @@ class KafkaTopic:
         if found is None:
             raise self._away("timed out")
         return int(found[0]), int(found[1])
+
+    def written(self) -> int:
+        """The offset behind the newest record, committed or not."""
+        # A new client each time: one that has seen the broker restart asks with the old leader epoch, and fails.
+        client = topics.admin(self._settings)
+        newest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        try:
+            asked = client.list_offsets(
+                {self._partition: newest},
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=ANSWER_SECONDS,
+            )
+            return int(asked[self._partition].result().offset)
+        except KafkaException as error:
+            raise self._away(error.args[0].str()) from error
+
+    def settle(self) -> None:
+        """Give transactions that were just committed a moment to become readable.
+
+        The broker confirms a commit before it writes the marker that moves the last stable offset; a run right
+        behind a producer would else miss its last transaction. One that stays open is not waited for.
+        """
+        written = self.written()
+        until = time.monotonic() + SETTLE_SECONDS
+        while self.bounds()[1] < written and time.monotonic() < until:
+            time.sleep(0.02)
 
     def read(self, first: int, end: int) -> Iterator[list[Record]]:
         """All committed records with first <= offset < end, in order, in batches of bounded size.

@@ -47,8 +47,8 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True):
     """What one run did.
 
     `files` are the day files that got rows, `rows` how many; `next_offset` is where the next run begins, `lag`
-    how many offsets wait behind it (transaction markers take some), `through` the latest end of any archived
-    spell, None while there is none.
+    how many offsets were written behind it, committed or not (0: all is archived), `through` the latest end of
+    any archived spell, None while there is none.
     """
 
     files: tuple[Path, ...]
@@ -119,6 +119,7 @@ def _archive(settings: Settings, on_progress: Progress | None, accept_missing: b
                 "give the address of the Kafka that has it (VELIB_KAFKA), or start a new home with --home"
             )
             raise ArchiveError(msg)
+        topic.settle()
         return archive_topic(
             settings.archive,
             topic,
@@ -169,7 +170,7 @@ def archive_topic(
         files=tuple(day_path(folder, day) for day in sorted(step.written)),
         rows=step.done.rows - commit.rows,
         next_offset=end,
-        lag=topic.bounds()[1] - end,
+        lag=topic.written() - end,
         through=step.done.through,
     )
 

@@ -76,6 +76,9 @@ class TopicInMemory:
     def bounds(self) -> tuple[int, int]:
         return self.first, self.end
 
+    def written(self) -> int:
+        return self.end
+
     def read(self, first: int, end: int) -> Iterator[list[Record]]:
         chosen = [record for record in self.records if first <= record.offset < end]
         for start in range(0, len(chosen), self.batch):

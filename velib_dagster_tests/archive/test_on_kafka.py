@@ -82,7 +82,8 @@ def test_an_open_transaction_waits_and_holds_up_nothing_before_it(settings: Sett
     for one in spells[100:]:
         open_sender.produce(settings.topic("spells"), encode(one))
     open_sender.flush(20)
-    assert archive_once(settings).rows == 100
+    waiting = archive_once(settings)
+    assert (waiting.rows, waiting.lag) == (100, 100)
     open_sender.commit_transaction(20)
     assert archive_once(settings).rows == 100
     assert list(read_spells(settings.archive)) == spells
@@ -132,11 +133,10 @@ def test_a_broker_killed_while_it_is_read_and_started_again_changes_no_byte(tmp_
     settings = with_ports(Settings(home=tmp_path / "home", feed=Feed("killed", "")))
     settings.save()
     spells = many(150_000)  # more than the client fetches ahead
-    with running(broker(settings), settings.home) as child:
+    with running(broker(settings), settings.home) as child, contextlib.ExitStack() as later:
         Sender(settings).send_in_steps(spells, 5_000)
         undisturbed = beside(settings, "undisturbed")
         archive_once(undisturbed)
-    with running(broker(settings), settings.home) as child, contextlib.ExitStack() as later:
         kills: list[int] = []
 
         def kill_once(done: int, of: int) -> None:
