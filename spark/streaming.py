@@ -13,14 +13,14 @@ from pyspark.sql import SparkSession
 
 from velib_dagster.runtime.jars import spark_jars
 from velib_dagster.settings import Settings, VelibError
-from velib_dagster.streaming.job import run
+from velib_dagster.streaming.job import run, session
 
 CONNECTOR = "org.apache.spark.sql.kafka010.KafkaSourceProvider"
 
 
 def add_connector(spark: SparkSession) -> None:
     """Give the session the platform's jars of Kafka's connector, unless spark-submit was given others."""
-    jvm = spark.sparkContext._jvm  # noqa: SLF001 - Spark has no public way to ask for a class
+    jvm = spark.sparkContext._jvm
     loader = jvm.org.apache.spark.util.Utils.getContextOrSparkClassLoader()  # type: ignore[union-attr]
     if loader.getResource(CONNECTOR.replace(".", "/") + ".class") is None:
         for jar in spark_jars():
@@ -36,8 +36,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("py4j").setLevel(logging.WARNING)
     try:
-        add_connector(SparkSession.builder.getOrCreate())
-        run(Settings.load(arguments.home), until_idle=arguments.until_idle, master=None)
+        settings = Settings.load(arguments.home)
+        add_connector(session(settings, master=None))
+        run(settings, until_idle=arguments.until_idle, master=None)
     except VelibError as error:
         sys.exit(f"velib stream: {error}")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark import SparkConf
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
@@ -87,16 +88,16 @@ def session(settings: Settings, jars: Sequence[Path] = (), master: str | None = 
         .config("spark.sql.execution.arrow.pyspark.enabled", "true")
     )
     if master is not None:
+        builder = builder.master(master).config("spark.driver.memory", "1g")
+    if (master or SparkConf().get("spark.master") or "").startswith("local"):
         builder = (
-            builder.master(master)
-            .config("spark.driver.memory", "1g")
-            .config("spark.driver.host", LOOPBACK)
+            builder.config("spark.driver.host", LOOPBACK)
             .config("spark.driver.bindAddress", LOOPBACK)
             .config("spark.ui.enabled", "false")
             .config("spark.ui.showConsoleProgress", "false")
         )
-        if jars:
-            builder = builder.config("spark.jars", ",".join(str(path) for path in jars))
+    if jars:
+        builder = builder.config("spark.jars", ",".join(str(path) for path in jars))
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN")
     return spark

@@ -69,7 +69,7 @@ def sender(feed: Settings) -> Sender:
     return Sender(feed)
 
 
-def run_until_idle(settings: Settings, timeout: float = 180) -> str:
+def run_until_idle(settings: Settings, timeout: float = 300) -> str:
     """Run the job until it has written all; its words."""
     result = subprocess.run(
         [sys.executable, str(JOB), str(settings.home), "until-idle"],
@@ -103,3 +103,10 @@ def rows(settings: Settings, statement: str) -> list[tuple[object, ...]]:
     """What a query gives as the owner; nothing where a table is not there yet."""
     with connect(settings) as connection:
         return connection.execute(statement).fetchall()  # type: ignore[call-overload, no-any-return]
+
+
+def has_tables(settings: Settings) -> bool:
+    """Whether the job has made the database and its tables yet."""
+    with connect(settings, database="postgres") as connection:
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (settings.database,)).fetchone()
+    return bool(known) and rows(settings, "SELECT to_regclass('polls') IS NOT NULL") == [(True,)]

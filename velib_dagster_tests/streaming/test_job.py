@@ -8,7 +8,7 @@ from velib_dagster.store.columns import WINDOW_COLUMNS
 from velib_dagster.store.connect import connect
 from velib_dagster.store.reads import newest_polls, progress, stations_now
 from velib_dagster.streaming.position import caught_up, ends
-from velib_dagster_tests.streaming.conftest import Sender, rows, run_until_idle, running_job, wait_for
+from velib_dagster_tests.streaming.conftest import Sender, has_tables, rows, run_until_idle, running_job, wait_for
 from velib_dagster_tests.streaming.make import START, poll, spells, state
 from velib_dagster_tests.streaming.recount import assert_same_windows
 
@@ -63,17 +63,9 @@ def test_a_second_run_with_nothing_new_changes_nothing(feed: Settings, sender: S
 def test_a_running_job_writes_what_comes_and_stops_cleanly(feed: Settings, sender: Sender) -> None:
     with running_job(feed) as process:
         sender.send(spells=spells(3, 10), polls=[poll(START)])
-        wait_for(lambda: _has_polls(feed, 1))
+        wait_for(lambda: has_tables(feed) and rows(feed, "SELECT count(*) FROM polls") == [(1,)], 120)
         sender.send(spells=spells(3, 20, seed=2), polls=[poll(START + timedelta(minutes=20))])
-        wait_for(lambda: _has_polls(feed, 2))
+        wait_for(lambda: rows(feed, "SELECT count(*) FROM polls") == [(2,)], 120)
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert rows(feed, "SELECT query FROM stream_progress ORDER BY 1") == [("polls",), ("states",), ("windows",)]
-
-
-def _has_polls(settings: Settings, number: int) -> bool:
-    with connect(settings, database="postgres") as connection:
-        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (settings.database,)).fetchone()
-    if not known or rows(settings, "SELECT to_regclass('polls') IS NULL") == [(True,)]:
-        return False
-    return rows(settings, "SELECT count(*) FROM polls") == [(number,)]

@@ -1,0 +1,45 @@
+from dataclasses import replace
+
+import pytest
+
+from velib_dagster.settings import Settings
+from velib_dagster.store.connect import connect
+from velib_dagster.store.migrate import migrate
+from velib_dagster.streaming.binding import FILE, Binding, bind_checkpoints, current_binding
+from velib_dagster.streaming.errors import StreamError
+
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
+
+
+def binding_of(settings: Settings) -> Binding:
+    migrate(settings)
+    with connect(settings) as connection:
+        return current_binding(settings, connection)
+
+
+def test_the_same_kafka_and_database_are_accepted_again(feed: Settings) -> None:
+    bind_checkpoints(feed, binding_of(feed))
+    bind_checkpoints(feed, binding_of(feed))
+
+
+def test_another_cluster_other_topics_and_another_database_are_refused_with_the_remedy(feed: Settings) -> None:
+    current = binding_of(feed)
+    bind_checkpoints(feed, current)
+    topic = feed.topic("spells")
+    for other, words in (
+        (replace(current, cluster_id="another"), "cluster another"),
+        (replace(current, topic_ids=current.topic_ids | {topic: "another"}), topic),
+        (replace(current, database_made="2020-01-01 00:00:00+00:00"), "database made at"),
+    ):
+        with pytest.raises(StreamError, match=words) as caught:
+            bind_checkpoints(feed, other)
+        assert f"delete the folder {feed.checkpoints}" in str(caught.value)
+    bind_checkpoints(feed, current)
+
+
+def test_a_damaged_binding_is_named(feed: Settings) -> None:
+    current = binding_of(feed)
+    bind_checkpoints(feed, current)
+    (feed.checkpoints / FILE).write_text("{")
+    with pytest.raises(StreamError, match=FILE):
+        bind_checkpoints(feed, current)
