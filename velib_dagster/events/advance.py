@@ -195,13 +195,15 @@ def _usable_step(
     spells: list[Spell] = []
     left: list[str] = []
     stale = 0
+    mark_passed = _mark_before(now) > memory.last_cut
     for code in sorted(memory.stations.keys() | reports.keys()):
         known, report = memory.stations.get(code), reports.get(code)
-        if known is not None:
+        goes_on = known is not None and report is not None and _goes_on(known, report, now, rules)
+        if known is not None and (mark_passed or not goes_on):
             spells += _finished(memory, known, report, now, rules)
         if report is not None:
             stale += known is not None and _went_back(known.state, report)
-            state = _next_state(known, report, now, rules)
+            state = _next_state(known.state if known else None, report, now, rules, goes_on=goes_on)
             if known is None or state is not known.state:
                 states.append(state)
             stations[code] = Station(state, now)
@@ -254,28 +256,28 @@ def _finished(memory: Memory, known: Station, report: Report | None, now: dateti
         yield _spell(known.state, start, held_until)
 
 
-def _next_state(known: Station | None, report: Report, now: datetime, rules: Rules) -> StationState:
-    """The station's state after this report: the one on record (the very object) where nothing changed.
+def _goes_on(known: Station, report: Report, now: datetime, rules: Rules) -> bool:
+    """Whether the report finds the state still holding. One whose hold ran out has ended, since nobody knows what came
+    between: the same counts then start a new state."""
+    return now <= known.last_report + rules.max_hold and not _differs(known.state, report)
 
-    A state whose hold ran out has ended, since nobody knows what came between: the same counts then start a new one.
-    """
+
+def _next_state(
+    known: StationState | None, report: Report, now: datetime, rules: Rules, *, goes_on: bool
+) -> StationState:
+    """The station's state after this report: the one on record (the very object) where nothing changed."""
     name, lat, lon = report.name, report.lat, report.lon
     if name is None or lat is None or lon is None:
         raise ValueError(report.station_code)  # _completed lets no such report through
-    known_state = known.state if known else None
+    # a null referential takes the commune away as well: the zone stays
     commune = report.commune
-    if known_state is not None and (lat, lon) == (known_state.lat, known_state.lon):
-        cell = known_state.cell
-        # a null referential takes the commune away as well: the zone stays
-        zone = rules.zone(report.station_code, commune, lat, lon) if commune else known_state.zone
-    else:
-        cell = cell_of(lat, lon)
-        zone = rules.zone(report.station_code, commune, lat, lon)
-    goes_on = known is not None and now <= known.last_report + rules.max_hold and not _differs(known.state, report)
-    if goes_on and known_state is not None:
-        if (name, zone, lat, lon) == (known_state.name, known_state.zone, known_state.lat, known_state.lon):
-            return known_state
-        return msgspec.structs.replace(known_state, name=name, zone=zone, cell=cell, lat=lat, lon=lon)
+    moved = known is None or (lat, lon) != (known.lat, known.lon)
+    zone = rules.zone(report.station_code, commune, lat, lon) if known is None or moved or commune else known.zone
+    cell = cell_of(lat, lon) if known is None or moved else known.cell
+    if goes_on and known is not None:
+        if not moved and name == known.name and zone == known.zone:
+            return known
+        return msgspec.structs.replace(known, name=name, zone=zone, cell=cell, lat=lat, lon=lon)
     return StationState(
         station_code=report.station_code,
         name=name,
