@@ -36,6 +36,7 @@ def cell_of(lat: float, lon: float) -> str:
     return str(h3.latlng_to_cell(lat, lon, CELL_RESOLUTION))
 
 
+@lru_cache(maxsize=10_000)
 def zone_of(station_code: str, commune: str | None, lat: float, lon: float) -> str:
     """`Paris 16e` for Paris, else the commune, else `unknown`.
 
