@@ -71,7 +71,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "DAGSTER_HOME": str(instance_home(settings)),
         "VELIB_DAGSTER_STORAGE": sqlalchemy_url(settings, DATABASE),
         "VELIB_DAGSTER_LOGS": str(instance_home(settings) / "compute_logs"),
-        "VELIB_AUTOMATION": "on",
+        # A feed without address (recordings) has nothing to poll.
+        "VELIB_AUTOMATION": "on" if settings.feed.url else "off",
         "JAVA_HOME": str(java_home()),
         "PATH": _path(),
     }

@@ -21,7 +21,7 @@ from velib_dagster.runtime.errors import PlatformError, in_words
 from velib_dagster.runtime.identity import User, before_exec, signal_group
 from velib_dagster.runtime.logs import last_lines, log_path, rotate
 from velib_dagster.runtime.ports import demand_free
-from velib_dagster.settings import LOOPBACK, write_atomically
+from velib_dagster.settings import LOOPBACK, cache_root, write_atomically
 
 START_TOLERANCE_SECONDS: Final = 2.0
 """Start times are counted from boot: they shift by this much at most when the clock is corrected."""
@@ -44,7 +44,7 @@ class Part:
     ports: tuple[int, ...] = ()
     user: User | None = None
     prepare: Callable[[], None] | None = None
-    ready_seconds: float = 90
+    ready_seconds: float = 300
     tries: int = 1
     stop_signal: int = signal.SIGTERM
     stop_seconds: float = 15
@@ -78,8 +78,7 @@ class Child:
             if part.prepare is not None:
                 part.prepare()
             rotate(self.log)
-            environment = {**os.environ, **_without_proxy_on_loopback(), "VELIB_HOME": str(self.home), **part.env}
-            environment["VELIB_PART"] = part.name
+            environment = {**_surroundings(), "VELIB_HOME": str(self.home), **part.env, "VELIB_PART": part.name}
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
                     list(part.argv),
@@ -166,11 +165,16 @@ class Child:
         (self.home / "run" / f"{self.part.name}.json").unlink(missing_ok=True)
 
 
-def _without_proxy_on_loopback() -> dict[str, str]:
-    """Parts talk to each other on loopback, where a proxy that the environment names would be in the way."""
-    others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-    value = ",".join(filter(None, (others, LOOPBACK, "localhost")))
-    return {"no_proxy": value, "NO_PROXY": value}
+def _surroundings() -> dict[str, str]:
+    """This process's environment, changed where it would be in the parts' way."""
+    environment = dict(os.environ)
+    # They talk to each other on loopback, where a proxy has no place.
+    others = environment.get("no_proxy") or environment.get("NO_PROXY")
+    environment["no_proxy"] = environment["NO_PROXY"] = ",".join(filter(None, (others, LOOPBACK, "localhost")))
+    # Each minute's run would compile Dagster anew, which doubles what it costs.
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+        environment["PYTHONPYCACHEPREFIX"] = str(cache_root() / "bytecode")
+    return environment
 
 
 @contextmanager

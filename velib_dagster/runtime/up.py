@@ -101,8 +101,10 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
     supervisor.start(*pages, dagster_services.code_server(settings), jobs.streaming(), stage=READERS)
     if _history_wanted(settings.home).exists():
         _first_days(supervisor, settings)
+    pollers = [dagster_services.daemon(settings)]
     if settings.feed.url:
-        supervisor.start(dagster_services.daemon(settings), jobs.standby(), stage=POLLERS)
+        pollers.append(jobs.standby())
+    supervisor.start(*pollers, stage=POLLERS)
 
 
 def _first_days(supervisor: Supervisor, settings: Settings) -> None:
