@@ -13,7 +13,7 @@ from velib_dagster.feed import explore, gbfs, quota
 from velib_dagster.feed.client import FeedClient
 from velib_dagster.feed.decode import decode, shape_of
 from velib_dagster.feed.reports import PollKind, Refusal
-from velib_dagster.feed.rows import keys_of
+from velib_dagster.feed.rows import UNDECODABLE, keys_of
 from velib_dagster.settings import Settings
 
 OPTIONAL: Final = ("name", "commune", "lat", "lon", "capacity", "mechanical", "ebike", "docks", "last_reported")
@@ -112,7 +112,7 @@ def _keys(row: msgspec.Raw) -> frozenset[str]:
         return keys
     try:
         return keys_of(msgspec.json.decode(row, type=_Record).fields)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return keys
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from velib_dagster.feed.client import FeedClient
 from velib_dagster.feed.errors import FeedError
+from velib_dagster.feed.rows import UNDECODABLE
 from velib_dagster.settings import VELIB_URL, Feed, Settings
 
 PAGE: Final = 100
@@ -102,6 +103,6 @@ def _records(client: FeedClient, dataset: str, params: dict[str, str]) -> _Page:
 def _decoded(body: bytes, kind: type[T], url: str) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         msg = f"{url} gave no such data ({error}): try again"
         raise FeedError(msg) from error

@@ -13,7 +13,7 @@ import msgspec
 from velib_dagster.feed import explore, gbfs
 from velib_dagster.feed.answers import ANSWER, STATION_INFORMATION, STATION_STATUS, Answer, Snapshot
 from velib_dagster.feed.reports import NOTHING, DecodedPoll, PollKind
-from velib_dagster.feed.rows import keys_of
+from velib_dagster.feed.rows import UNDECODABLE, keys_of
 
 _BOM: Final = b"\xef\xbb\xbf"
 _AT_BYTE: Final = re.compile(r"\(byte (\d+)\)")
@@ -118,8 +118,8 @@ def _parse(answer: Answer) -> Body:
         body = _BODY.decode(text)
     except msgspec.ValidationError:
         raise _BodyError(PollKind.EMPTY, f"JSON without rows: {_start(text)}") from None
-    except RecursionError:
-        raise _BodyError(PollKind.NOT_JSON, f"JSON nested too deeply: {_start(text)}") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _BodyError(PollKind.NOT_JSON, f"not to be read as JSON ({error}): {_start(text)}") from None
     except msgspec.DecodeError as error:
         mended = _with_half_characters_replaced(text)
         if mended is None and _is_cut(text, str(error)):
@@ -162,7 +162,7 @@ def _message(text: bytes) -> str:
     """What an error answer says, in its own words."""
     try:
         body = msgspec.json.decode(text, type=dict[str, object])
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return _start(text) if text.strip() else "no text"
     words = [str(body[key]) for key in ("error_code", "errorcode", "message", "error") if body.get(key) is not None]
     if body.get("reset_time") is not None:
@@ -188,7 +188,7 @@ def _stations(body: Body) -> list[msgspec.Raw] | None:
         return None
     try:
         return msgspec.json.decode(body["data"], type=_Stations).stations
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None
 
 
@@ -199,14 +199,14 @@ class _Stations(msgspec.Struct):
 def _rows(raw: msgspec.Raw) -> list[msgspec.Raw]:
     try:
         return msgspec.json.decode(raw, type=list[msgspec.Raw])
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return []
 
 
 def _number(raw: msgspec.Raw | None) -> int | None:
     try:
         return msgspec.json.decode(raw, type=int) if raw is not None else None
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None
 
 

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from velib_dagster.feed.answers import ROLES, STATION_INFORMATION, STATION_STATUS
 from velib_dagster.feed.reports import NOTHING, DecodedPoll, Refusal, Report
 from velib_dagster.feed.rows import (
+    UNDECODABLE,
     Code,
     Count,
     Flag,
@@ -91,14 +92,14 @@ def discovered(body: bytes) -> dict[str, str] | None:
     """
     try:
         data = msgspec.json.decode(body, type=_Discovery).data
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None
     try:
         feeds = msgspec.json.decode(data, type=_FeedsOnly).feeds
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         try:
             languages = msgspec.json.decode(data, type=dict[str, _FeedsOnly])
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             return None
         order = sorted(languages, key=lambda name: _LANGUAGES.index(name) if name in _LANGUAGES else len(_LANGUAGES))
         feeds = languages[order[0]].feeds if order else []
@@ -197,7 +198,7 @@ def _information_by_id(rows: list[msgspec.Raw]) -> tuple[dict[str, InformationRo
         except RowRefusedError as error:
             bad[error.reason] += 1
             continue
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNDECODABLE:
             bad[Refusal.BAD_TYPE if is_object(raw) else Refusal.NOT_A_ROW] += 1
             continue
         if station_id is None:

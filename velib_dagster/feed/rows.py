@@ -16,6 +16,8 @@ from velib_dagster.feed.reports import DecodedPoll, PollKind, Refusal, Report
 
 Count = Annotated[int, Meta(le=2**31 - 1)]
 """A count of bikes or docks; the stores keep 32 bits."""
+UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises over bytes that a feed can send: bad JSON or types, bad UTF-8, nesting without end."""
 Flag = bool | int | str | None
 Code = str | int | None
 
@@ -113,7 +115,7 @@ def keys_of(row: msgspec.Raw) -> frozenset[str]:
     """Keys of a row, none where it isn't a readable object."""
     try:
         return frozenset(_KEYS.decode(row))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNDECODABLE:
         return frozenset()
 
 
@@ -143,7 +145,7 @@ def decode_rows(
                 raise RowRefusedError(Refusal.DUPLICATE_STATION)  # noqa: TRY301 - as above
         except RowRefusedError as error:
             refusals[error.reason] += 1
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNDECODABLE:
             refusals[Refusal.BAD_TYPE] += 1
         else:
             reports[report.station_code] = report

@@ -217,7 +217,7 @@ class SnapshotStore:
             return _META.decode(path.read_bytes())
         except FileNotFoundError:
             raise CorruptSnapshotError(path, "it is missing") from None
-        except (OSError, msgspec.MsgspecError, ValueError) as error:
+        except (OSError, RecursionError, msgspec.MsgspecError, ValueError) as error:
             raise CorruptSnapshotError(path, str(error)) from error
 
     def _body_path(self, name: str, role: str) -> Path:

@@ -398,3 +398,27 @@ def test_bad_information_rows_are_counted_and_cost_only_the_place():
         Refusal.NULL_STATIONCODE: 1,
     }
     assert poll.rows == 5
+
+
+gbfs_rows = st.lists(
+    st.fixed_dictionaries({}, optional=dict.fromkeys((*STATUS, *INFORMATION, "stationCode"), json_values))
+    | json_values,
+    max_size=4,
+)
+
+
+@settings(deadline=None)
+@given(gbfs_rows, gbfs_rows)
+def test_whatever_gbfs_rows_come_each_is_a_report_or_refused(status, information):
+    poll = gbfs(status, information)
+    if poll.failure is None:
+        assert len(poll.reports) + sum(poll.refused.values()) == poll.rows
+
+
+@settings(deadline=None)
+@given(st.integers(min_value=0), st.binary(max_size=8), st.integers(0, 8))
+def test_a_body_damaged_anywhere_never_raises(at, piece, removed):
+    for body in (json.dumps([ROW, OTHER]).encode(), json.dumps({"data": {"stations": [STATUS]}}).encode()):
+        place = at % len(body)
+        poll = decoded(body[:place] + piece + body[place + removed :])
+        assert (poll.failure is None) == bool(poll.reports)
