@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.live import Live
+from rich.progress import Progress
 from rich.table import Table
 
 from velib_dagster.settings import CREDIT, Settings, VelibError
@@ -99,8 +100,9 @@ def backfill(
         console.print(CREDIT, style="dim")
     if done.late:
         errors.print(
-            f"[red]velib:[/red] {done.late} recordings are older than the last published poll and were never published: "
-            "spells are sent in order, so they can't be put in between. Use a new --home for the whole folder."
+            f"[red]velib:[/red] {done.late} recordings are older than the last published poll and were never "
+            "published: spells are sent in order, so they can't be put in between. Use a new --home for the whole folder.",
+            soft_wrap=True,
         )
         raise typer.Exit(LATE_RECORDINGS)
 
@@ -173,6 +175,10 @@ def stream(home: Home = None, feed: FeedName = None) -> None:
 @app.command()
 def archive(
     follow: Annotated[bool, typer.Option("--follow", help="Keep archiving until Ctrl-C.")] = False,
+    accept_missing: Annotated[
+        bool,
+        typer.Option("--accept-missing", help="Go on behind records that Kafka deleted before they were archived."),
+    ] = False,
     home: Home = None,
     feed: FeedName = None,
 ) -> None:
@@ -189,7 +195,7 @@ def archive(
     if follow:
         follow_archive(settings, _stop_event(), lambda archived: show(archived.files))
         return
-    archived = archive_once(settings)
+    archived = archive_once(settings, accept_missing=accept_missing)
     show(archived.files)
     if archived.through is None:
         errors.print("no finished spell yet: the first come with the second poll")
@@ -238,14 +244,17 @@ def export(
 
     if rows not in {"spells", "polls"}:
         raise VelibError(f"--rows {rows}: one of spells, polls")
-    done = write(
-        Settings.load(home, feed),
-        file,
-        days=_days(days),
-        station=station,
-        rows="polls" if rows == "polls" else "spells",
-        excel=excel,
-    )
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("export")
+        done = write(
+            Settings.load(home, feed),
+            file,
+            days=_days(days),
+            station=station,
+            rows="polls" if rows == "polls" else "spells",
+            excel=excel,
+            on_progress=lambda read, total: progress.update(task, completed=read, total=total),
+        )
     console.print(f"{done.rows} rows in {done.path}", highlight=False, soft_wrap=True)
     console.print(CREDIT, style="dim")
 
@@ -286,28 +295,26 @@ def status(
 @app.command()
 def simulate(
     port: Annotated[int, typer.Option(help="Port to serve on (loopback); 0 takes a free one.")] = 0,
-    stations: Annotated[int, typer.Option(help="How many stations.", min=1)] = 300,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same network.")] = 1,
+    stations: Annotated[int, typer.Option(help="How many stations.", min=1, max=3000)] = 300,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same network.", min=0)] = 1,
     days: Annotated[int, typer.Option(help="Write so many days of answers instead of serving.", min=1)] = 1,
-    every: Annotated[int, typer.Option(help="Seconds between recorded answers.", min=1)] = 300,
+    every: Annotated[int, typer.Option(help="Seconds between recorded answers.", min=1, max=86_400)] = 300,
     into: Annotated[Path | None, typer.Option(help="Folder for the recorded answers.")] = None,
 ) -> None:
     """Serve the simulated network like the real feed (Explore v2.1 and GBFS), or write days of its answers."""
     if into is not None:
-        from rich.progress import track
-
         from velib_dagster.simulator.days import write_days
 
-        steps = track(range(days * 86400 // every), description="answers", console=console)
-        advance = iter(steps)
-        written = write_days(
-            into,
-            days=days,
-            every_seconds=every,
-            stations=stations,
-            seed=seed,
-            on_progress=lambda *_: next(advance, None),
-        )
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("answers")
+            written = write_days(
+                into,
+                days=days,
+                every_seconds=every,
+                stations=stations,
+                seed=seed,
+                on_progress=lambda made, total: progress.update(task, completed=made, total=total),
+            )
         console.print(f"{written} answers in {into}", highlight=False, soft_wrap=True)
         return
     from velib_dagster.simulator.network import Network

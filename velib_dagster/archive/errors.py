@@ -7,11 +7,13 @@ import errno
 from pathlib import Path
 from typing import Final
 
+from velib_dagster.settings import VelibError
+
 NO_SPELL_YET: Final = "no finished spell yet: the first come with the second poll"
 """What an archive without a row says."""
 
 
-class ArchiveError(Exception):
+class ArchiveError(VelibError):
     """The archive can't go on, or can't be read; nothing committed is lost."""
 
 

@@ -94,8 +94,11 @@ def backfill_recordings(settings: Settings, folder: Path, console: Console) -> B
         done = Backfilled(recordings=len(recordings), fetched=len(planned.new), late=len(planned.late))
         _publish(settings, planned.new, done, progress)
         archiving = progress.add_task("CSV archive", total=None)
-        done.archived = archive_once(settings)
-        progress.update(archiving, total=done.archived.rows, completed=done.archived.rows)
+        while done.archived is None or done.archived.lag:
+            done.archived = archive_once(
+                settings, on_progress=lambda read, total: progress.update(archiving, completed=read, total=total)
+            )
+        progress.update(archiving, total=progress.tasks[archiving].completed)
         _await_stream(settings, progress)
     return done
 
@@ -176,7 +179,7 @@ def _await_stream(settings: Settings, progress: Progress) -> None:
         if time.monotonic() > deadline:
             msg = (
                 f"the streaming job has not come after in {_STREAM_SECONDS:.0f} s (at {reached} of {ends}): "
-                f"see {settings.logs / 'streaming.log'}; the CSV archive is complete, and a second run goes on from here"
+                f"see {settings.logs / 'streaming.log'}; the CSV archive is complete, and a second run goes on here"
             )
             raise BackfillError(msg)
         time.sleep(0.5)
