@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
@@ -38,7 +38,7 @@ MOST_OFFSETS: Final = 100_000
 """Offsets a batch: about 1 GB for Spark and a few seconds, and the watermark moves between batches."""
 TRIGGER: Final = "2 seconds"
 PROGRESS_SECONDS: Final = 10.0
-LOOK_SECONDS: Final = 0.25
+LOOK_SECONDS: Final = 0.5
 
 
 def run(
@@ -85,10 +85,12 @@ def session(settings: Settings, jars: Sequence[Path] = (), master: str | None = 
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.streaming.noDataProgressEventInterval", "1000")
-        .config("spark.sql.execution.arrow.pyspark.enabled", "true")
+        .config("spark.sql.adaptive.enabled", "false")
     )
     if master is not None:
         builder = builder.master(master).config("spark.driver.memory", "1g")
+    else:
+        SparkContext._ensure_initialized()  # before that, SparkConf does not see what spark-submit chose
     if (master or SparkConf().get("spark.master") or "").startswith("local"):
         builder = (
             builder.config("spark.driver.host", LOOPBACK)
