@@ -4,6 +4,7 @@ What a poll changes, and what is sent, belongs to `events/`; this module runs th
 """
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
@@ -19,6 +20,7 @@ from velib_dagster.orchestration.shared import (
     STATION_EVENTS,
     TAKEN_OVER,
     Metadata,
+    is_polled,
     simulated_note,
     table,
     text_of,
@@ -47,7 +49,7 @@ CHECKS: Final = (
     dg.AssetCheckSpec(
         "freshness",
         asset=STATION_EVENTS,
-        description="The newest poll in Kafka is no older than the hold allows: states are still known.",
+        description="The last usable poll is no older than a hold: the states of stations are still known.",
     ),
 )
 
@@ -83,7 +85,7 @@ def station_events(context: dg.AssetExecutionContext, platform: Platform) -> dg.
             poll_kind(records),
             completeness(records),
             no_duplicates(published, records),
-            freshness(settings, published),
+            freshness(settings, published, datetime.now(UTC)),
         ],
     )
 
@@ -212,20 +214,20 @@ def no_duplicates(published: "Published", records: list[PollRecord]) -> dg.Asset
     )
 
 
-def freshness(settings: Settings, published: "Published") -> dg.AssetCheckResult:
-    """Whether the last usable poll is recent enough that station states still hold at the newest poll."""
+def freshness(settings: Settings, published: "Published", now: datetime) -> dg.AssetCheckResult:
+    """Whether station states still hold: at present, or at the newest poll where the feed is a folder of recordings."""
     last = published.last
     if last is None:
         return dg.AssetCheckResult(
             check_name="freshness", passed=True, description="nothing sent by this run, nothing to judge"
         )
     usable = last.last_usable
-    age = (last.time - usable.time).total_seconds() if usable else None
+    age = ((now if is_polled(settings) else last.time) - usable.time).total_seconds() if usable else None
     return dg.AssetCheckResult(
         check_name="freshness",
         passed=age is not None and age <= settings.feed.max_hold_seconds,
         severity=dg.AssetCheckSeverity.WARN,
         description="no usable poll so far"
         if age is None
-        else f"the newest poll is of {last.time:%H:%M:%S} UTC, the last usable one {age:.0f} s before it",
+        else f"the newest poll is of {last.time:%H:%M:%S} UTC; the last usable one is {age:.0f} s old",
     )

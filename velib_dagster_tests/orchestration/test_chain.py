@@ -1,14 +1,16 @@
 """Feed → snapshots → Kafka → CSV, each step as Dagster runs it, on a real broker."""
 
 import json
+import shutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 
 from velib_dagster.archive.commit import only_writer
 from velib_dagster.events.producer import EventProducer
+from velib_dagster.feed.answers import Fetched
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration.csv_archive import csv_archive
 from velib_dagster.orchestration.raw_snapshots import raw_snapshots
@@ -125,6 +127,20 @@ def test_an_unusable_poll_is_published_with_its_kind_and_fails_the_check(chain: 
     assert not checks["poll_kind"].passed
     assert "empty" in (checks["poll_kind"].description or "")
     assert checks["no_duplicates"].passed
+
+
+def test_a_backlog_that_ends_long_ago_is_not_fresh(chain: Chain) -> None:
+    hours_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
+    chain.poll(0, 3)
+    store = SnapshotStore(chain.settings.raw)
+    name = store.newest()
+    assert name is not None
+    kept = store.read(name)
+    shutil.rmtree(chain.settings.raw)
+    store.add(Fetched(poll_time=hours_ago, fetched_at=hours_ago, answers=kept.answers))
+    _, checks = chain.materialize(station_events)
+    assert not checks["freshness"].passed
+    assert "the last usable one is 10" in (checks["freshness"].description or "")
 
 
 def test_an_archive_that_another_process_writes_ends_green_in_words(chain: Chain) -> None:

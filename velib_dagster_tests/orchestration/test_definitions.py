@@ -11,7 +11,7 @@ import yaml
 
 from velib_dagster.definitions import build_defs
 from velib_dagster.orchestration.resources import Platform
-from velib_dagster.settings import Feed, Settings
+from velib_dagster.settings import Feed, Settings, SettingsError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EDGES = {
@@ -36,6 +36,13 @@ def settings_of(tmp_path: Path, feed: Feed) -> Settings:
 
 def test_the_code_location_loads(tmp_path: Path) -> None:
     dg.Definitions.validate_loadable(build_defs({"platform": Platform(home=str(tmp_path))}))
+
+
+def test_a_damaged_home_is_told_when_the_code_location_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home.json").write_text("{")
+    monkeypatch.setenv("VELIB_HOME", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"home\.json can't be read"):
+        build_defs()
 
 
 def test_the_graph_has_these_assets_and_edges() -> None:
