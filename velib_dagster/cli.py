@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from velib_dagster.settings import CREDIT, Settings, VelibError
 
@@ -49,12 +50,10 @@ def main() -> None:
     try:
         app()
     except VelibError as error:
-        errors.print(f"[red]velib:[/red] {error}", highlight=False, soft_wrap=True, markup=True)
+        _say(str(error))
         sys.exit(1)
     except OSError as error:
-        errors.print(
-            f"[red]velib:[/red] {error.strerror or error}: {error.filename or ''}", highlight=False, soft_wrap=True
-        )
+        _say(f"{error.strerror or error}: {error.filename or ''}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -99,10 +98,9 @@ def backfill(
         )
         console.print(CREDIT, style="dim")
     if done.late:
-        errors.print(
-            f"[red]velib:[/red] {done.late} recordings are older than the last published poll and were never "
-            "published: spells are sent in order, so they can't be put in between. Use a new --home for the whole folder.",
-            soft_wrap=True,
+        _say(
+            f"{done.late} recordings are older than the last published poll and were never published: spells are sent "
+            "in order, so they can't be put in between. Use a new --home for the whole folder."
         )
         raise typer.Exit(LATE_RECORDINGS)
 
@@ -336,6 +334,11 @@ def dsn(home: Home = None, feed: FeedName = None) -> None:
     typer.echo(readonly_dsn(Settings.load(home, feed)))
 
 
+def _say(words: str) -> None:
+    """An error, for people; what it quotes is no markup."""
+    errors.print(Text.assemble(("velib: ", "red"), words), soft_wrap=True)
+
+
 def _stop_event() -> threading.Event:
     """Set by Ctrl-C and SIGTERM, so that a loop ends between two steps."""
     stop = threading.Event()
@@ -354,7 +357,7 @@ def _each(seconds: int, once: bool, step: Callable[[], bool]) -> None:
         try:
             step()
         except VelibError as error:
-            errors.print(f"[red]velib:[/red] {error}", soft_wrap=True)
+            _say(str(error))
 
 
 def _days(text: str | None) -> tuple[date, date] | None:

@@ -27,12 +27,16 @@ from velib_dagster.events.topics import TOPICS
 from velib_dagster.feed.poll import poll_recordings
 from velib_dagster.feed.recordings import Recording, list_recordings
 from velib_dagster.feed.snapshots import SnapshotStore
+from velib_dagster.runtime.status import is_running
 from velib_dagster.settings import Settings, VelibError
 from velib_dagster.store.connect import connect
 from velib_dagster.store.reads import progress as stream_progress
 
 _POLLS_PER_TRANSACTION: Final = 5
-_STREAM_SECONDS: Final = 600.0
+_STREAM_SECONDS: Final = 300.0
+"""A batch may take long on a busy machine."""
+_DEATH_SECONDS: Final = 30.0
+"""Time for a supervisor to start a dead streaming job again."""
 
 
 class BackfillError(VelibError):
@@ -164,7 +168,7 @@ def _await_stream(settings: Settings, progress: Progress) -> None:
     with committed_reader(settings) as consumer:
         ends = {name: stable_offsets(consumer, settings, settings.topic(name))[1] for name in TOPICS}
     task = progress.add_task("Spark → PostgreSQL", total=sum(ends.values()))
-    deadline = time.monotonic() + _STREAM_SECONDS
+    changed_at, before = time.monotonic(), -1
     while True:
         with connect(settings) as connection:
             positions = {
@@ -173,12 +177,16 @@ def _await_stream(settings: Settings, progress: Progress) -> None:
                 for topic, offsets in query.position.items()
             }
         reached = {name: min(end, positions.get(settings.topic(name), 0)) for name, end in ends.items()}
-        progress.update(task, completed=sum(reached.values()))
+        done = sum(reached.values())
+        progress.update(task, completed=done)
         if reached == ends:
             return
-        if time.monotonic() > deadline:
+        if done != before:
+            changed_at, before = time.monotonic(), done
+        still = time.monotonic() - changed_at
+        if still > (_STREAM_SECONDS if is_running(settings, "streaming") else _DEATH_SECONDS):
             msg = (
-                f"the streaming job has not come after in {_STREAM_SECONDS:.0f} s (at {reached} of {ends}): "
+                f"the streaming job has not come on for {still:.0f} s (at {reached} of {ends}): "
                 f"see {settings.logs / 'streaming.log'}; the CSV archive is complete, and a second run goes on here"
             )
             raise BackfillError(msg)

@@ -20,6 +20,7 @@ from velib_dagster.events.memory import committed_reader, newest_poll, stable_of
 from velib_dagster.events.records import PollRecord
 from velib_dagster.events.topics import TOPICS, KafkaError
 from velib_dagster.feed.snapshots import SnapshotStore
+from velib_dagster.runtime.process import START_TOLERANCE_SECONDS
 from velib_dagster.settings import LOOPBACK, Settings
 from velib_dagster.store.connect import StoreError, connect
 from velib_dagster.store.reads import Counts, QueryProgress, counts, progress
@@ -29,7 +30,7 @@ _PROBE_SECONDS: Final = 2.0
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One part: where it is, and whether it answers there."""
+    """One part: whether it is up, and where it is or, listening nowhere, where its log is."""
 
     name: str
     up: bool
@@ -96,7 +97,7 @@ class PlatformStatus:
 def platform_status(settings: Settings) -> PlatformStatus:
     """Ask every part of the home's platform; takes some seconds at most where parts are down."""
     parts = tuple(_parts(settings))
-    problems = [f"{part.name} does not answer at {part.where}" for part in parts if not part.up]
+    problems = [f"{part.name} is down ({part.where})" for part in parts if not part.up]
     last_poll, ends = _from_kafka(settings, problems)
     rows, queries = _from_postgres(settings, problems)
     lag = None
@@ -164,19 +165,18 @@ def _parts(settings: Settings) -> list[PartStatus]:
         ("standby", "standby poller"),
         ("dagster_daemon", "Dagster daemon"),
     ):
-        found.append(_child(settings, name, title))
+        found.append(PartStatus(title, is_running(settings, name), f"see {settings.logs / name}.log"))
     return found
 
 
-def _child(settings: Settings, name: str, title: str) -> PartStatus:
-    """A child that listens nowhere: known by the pid and start time that the supervisor wrote down."""
-    path = settings.home / "run" / f"{name}.json"
+def is_running(settings: Settings, name: str) -> bool:
+    """Whether a child that the supervisor started lives: the pid that it wrote down, with the same start time."""
     try:
-        noted = json.loads(path.read_bytes())
-        up = abs(psutil.Process(noted["pid"]).create_time() - noted["started"]) < 2
+        noted = json.loads((settings.home / "run" / f"{name}.json").read_bytes())
+        pid, started = int(noted["pid"]), float(noted["started"])
+        return abs(psutil.Process(pid).create_time() - started) < START_TOLERANCE_SECONDS
     except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
-        return PartStatus(title, False, "no process")
-    return PartStatus(title, up, f"process {noted['pid']}")
+        return False
 
 
 def _from_kafka(settings: Settings, problems: list[str]) -> tuple[PollRecord | None, dict[str, int] | None]:

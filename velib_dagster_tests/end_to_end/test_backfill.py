@@ -1,0 +1,266 @@
+"""The recorded days through the whole chain, by the command, with everything real: broker, Spark, PostgreSQL, CSV."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import duckdb
+import psutil
+import pytest
+
+from velib_dagster.archive.reader import read_spells
+from velib_dagster.events.memory import _from, committed_reader
+from velib_dagster.events.records import decode_poll
+from velib_dagster.feed.decode import decode_snapshot
+from velib_dagster.feed.snapshots import SnapshotStore
+from velib_dagster.runtime.services import services
+from velib_dagster.settings import Settings
+from velib_dagster.store.connect import connect
+
+pytestmark = pytest.mark.platform
+HOLD = timedelta(seconds=660)
+
+
+def backfill(folder: Path, home: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "velib_dagster.cli", "backfill", str(folder), "--home", str(home)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "VELIB_FEED": "recordings"},
+    )
+
+
+def finish(run: subprocess.Popen) -> str:
+    words, _ = run.communicate(timeout=600)
+    assert run.returncode == 0, words
+    return words
+
+
+def csv_files(home: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((home / "archive").glob("*.csv"))}
+
+
+def tables(home: Path) -> dict[str, list[tuple]]:
+    with services(Settings.load(home), ("postgres",)) as settings, connect(settings) as connection:
+        return {
+            "windows": connection.execute("SELECT * FROM windows ORDER BY grain, key, window_start").fetchall(),
+            "polls": connection.execute("SELECT * FROM polls ORDER BY snapshot").fetchall(),
+            "station_states": connection.execute(
+                "SELECT * FROM station_states ORDER BY station_code, since"
+            ).fetchall(),
+        }
+
+
+@pytest.fixture(scope="module")
+def recordings(shared_data: Path) -> Path:
+    return shared_data / "feed-recordings"
+
+
+@pytest.fixture(scope="module")
+def whole(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of an undisturbed backfill of all recorded days."""
+    home = tmp_path_factory.mktemp("whole")
+    assert "501 usable" in finish(backfill(recordings, home))
+    return home
+
+
+def test_every_answer_has_its_poll_record_with_the_right_kind(whole: Path) -> None:
+    with services(Settings.load(whole), ("kafka",)) as settings, committed_reader(settings) as consumer:
+        polls = {}
+        for message in _from(consumer, settings, settings.topic("polls"), 0):
+            record = decode_poll(message.value())
+            polls[record.snapshot] = record
+    kinds = [record.kind for record in polls.values()]
+    assert len(polls) == 503
+    assert (kinds.count("usable"), kinds.count("null_stationcode")) == (501, 2)
+
+
+def test_known_seconds_are_those_between_usable_polls_and_spells_neither_overlap_nor_leave_a_hole(whole: Path) -> None:
+    store = SnapshotStore(whole / "raw")
+    seen: dict[str, list] = {}
+    last = None
+    for name in store.names_after(None):
+        snapshot = store.read(name)
+        decoded = decode_snapshot(snapshot)
+        if decoded.failure is None:
+            last = snapshot.poll_time
+            for report in decoded.reports:
+                seen.setdefault(report.station_code, []).append(snapshot.poll_time)
+    expected = {
+        code: sum((min(b - a, HOLD) for a, b in pairwise([*times, last])), timedelta()).total_seconds()
+        for code, times in seen.items()
+    }
+    found: dict[str, int] = {}
+    until: dict[str, object] = {}
+    held: dict[str, set] = {code: set(times) for code, times in seen.items()}
+    for spell in read_spells(whole / "archive"):
+        code = spell.station_code
+        found[code] = found.get(code, 0) + spell.seconds
+        if code in until and until[code] != spell.since:
+            assert until[code] < spell.since, f"{code}: spells overlap at {spell.since}"
+            assert spell.since in held[code], f"{code}: a spell starts after a hole at {spell.since}, without a poll"
+        until[code] = spell.until
+    assert found == expected
+
+
+def test_windows_in_postgresql_equal_a_recount_from_the_csv(whole: Path) -> None:
+    duck = duckdb.connect()
+    duck.execute("SET TimeZone = 'UTC'")
+    service = "(is_installed AND is_renting AND is_returning)"
+    for grain, key in (("station", "station_code"), ("zone", "zone"), ("cell", "cell")):
+        recount = duck.execute(
+            f"""SELECT {key}::VARCHAR, time_bucket(INTERVAL '10 minutes', since) AS start, sum(seconds),
+            sum(seconds) FILTER ({service}), sum(seconds * bikes) FILTER ({service}) / sum(seconds) FILTER ({service}),
+            sum(seconds * docks) FILTER ({service}) / sum(seconds) FILTER ({service}),
+            sum(seconds * bikes / capacity) FILTER ({service} AND capacity > 0)
+              / sum(seconds) FILTER ({service} AND capacity > 0),
+            coalesce(sum(seconds) FILTER ({service} AND docks = 0), 0) / sum(seconds) FILTER ({service})
+            FROM read_csv('{whole}/archive/*.csv', types={{'station_code': 'VARCHAR', 'since': 'TIMESTAMPTZ'}})
+            GROUP BY ALL ORDER BY ALL"""
+        ).fetchall()
+        with services(Settings.load(whole), ("postgres",)) as settings, connect(settings) as connection:
+            stored = connection.execute(
+                "SELECT key, window_start, seconds, nullif(seconds_in_service, 0), bikes_mean, docks_mean,"
+                " occupancy_mean, full_share FROM window_means WHERE grain = %s",
+                (grain,),
+            ).fetchall()
+        stored.sort(key=lambda row: (row[0], row[1]))
+        recount.sort(key=lambda row: (row[0], row[1]))
+        assert len(stored) == len(recount) > 0
+        for mine, theirs in zip(stored, recount, strict=True):
+            assert mine[:4] == theirs[:4]
+            for a, b in zip(mine[4:], theirs[4:], strict=True):
+                assert (a is None and b is None) or abs(a - b) < 1e-9, (mine, theirs)
+
+
+def test_all_windows_up_to_the_last_poll_are_complete(whole: Path) -> None:
+    with services(Settings.load(whole), ("postgres",)) as settings, connect(settings) as connection:
+        open_windows = connection.execute(
+            "SELECT DISTINCT window_start FROM station_windows WHERE NOT complete"
+        ).fetchall()
+        newest = connection.execute("SELECT max(window_start) FROM station_windows").fetchone()
+    assert open_windows in ([], [newest])
+
+
+def test_a_second_backfill_says_nothing_new_and_leaves_every_byte(whole: Path, recordings: Path) -> None:
+    before = csv_files(whole)
+    assert "nothing new" in finish(backfill(recordings, whole))
+    assert csv_files(whole) == before
+
+
+def test_older_recordings_are_refused_by_number(whole: Path, recordings: Path, tmp_path: Path) -> None:
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    shutil.copy(recordings / "explore-v2.1-export-20241101.tar.xz", newer)
+    home = tmp_path / "home"
+    finish(backfill(newer, home))
+    older = tmp_path / "older"
+    older.mkdir()
+    shutil.copy(recordings / "explore-v2.1-export-20241031.tar.xz", older)
+    run = backfill(older, home)
+    words, _ = run.communicate(timeout=300)
+    assert run.returncode == 3
+    assert "4 recordings are older" in words
+
+
+@pytest.fixture(scope="module")
+def one_day(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("one-day")
+    shutil.copy(recordings / "explore-v2.1-export-20241106.tar.xz", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(one_day: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
+    home = tmp_path_factory.mktemp("undisturbed")
+    finish(backfill(one_day, home))
+    return csv_files(home), tables(home)
+
+
+def snapshots(home: Path) -> int:
+    return sum(1 for _ in (home / "raw").rglob("*.json"))
+
+
+def part(home: Path, name: str) -> int:
+    return json.loads((home / "run" / f"{name}.json").read_bytes())["pid"]
+
+
+def until(condition: Callable[[], bool], run: subprocess.Popen, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert run.poll() is None, "the backfill ended before it was disturbed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+DISTURBANCES: dict[str, Callable[[Path, subprocess.Popen], None]] = {}
+
+
+def disturbance(act: Callable[[Path, subprocess.Popen], None]) -> Callable[[Path, subprocess.Popen], None]:
+    DISTURBANCES[act.__name__] = act
+    return act
+
+
+@disturbance
+def producer_killed(home: Path, run: subprocess.Popen) -> None:
+    until(lambda: snapshots(home) >= 40, run)
+    run.kill()
+
+
+@disturbance
+def archive_killed(home: Path, run: subprocess.Popen) -> None:
+    until(lambda: any(path.stat().st_size > 100_000 for path in (home / "archive").glob("*.csv")), run)
+    run.kill()
+
+
+@disturbance
+def streaming_killed(home: Path, run: subprocess.Popen) -> None:
+    until((home / "checkpoints" / "windows" / "commits").is_dir, run)
+    for process in [psutil.Process(part(home, "streaming")), *psutil.Process(part(home, "streaming")).children(True)]:
+        process.kill()
+
+
+@disturbance
+def broker_killed(home: Path, run: subprocess.Popen) -> None:
+    until(lambda: snapshots(home) >= 40, run)
+    os.kill(part(home, "kafka"), signal.SIGKILL)
+
+
+@disturbance
+def postgres_killed(home: Path, run: subprocess.Popen) -> None:
+    until(lambda: snapshots(home) >= 40, run)
+    os.kill(part(home, "postgres"), signal.SIGKILL)
+
+
+@disturbance
+def checkpoint_deleted(home: Path, run: subprocess.Popen) -> None:
+    until((home / "checkpoints" / "windows" / "commits" / "0").exists, run)
+    run.kill()
+    run.wait()
+    time.sleep(3)
+    shutil.rmtree(home / "checkpoints")
+
+
+@pytest.mark.parametrize("name", DISTURBANCES)
+def test_after_a_disturbance_and_another_run_everything_is_as_if_undisturbed(
+    name: str, one_day: Path, undisturbed: tuple[dict, dict], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    run = backfill(one_day, home)
+    DISTURBANCES[name](home, run)
+    run.communicate(timeout=300)
+    finish(backfill(one_day, home))
+    files, rows = undisturbed
+    assert csv_files(home) == files
+    found = tables(home)
+    for table, expected in rows.items():
+        assert found[table] == expected, f"{table} differs"
