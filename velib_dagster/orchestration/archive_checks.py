@@ -39,7 +39,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Sequence(msgspec.Struct, frozen=True):
-    """How the spells of one day follow each other, station by station."""
+    """How spells follow each other, station by station."""
 
     spells: int
     twice: tuple[Gap, ...]
@@ -56,16 +56,26 @@ def appended(folder: Path, before: Commit | None, after: Commit) -> Iterator[Par
             yield Part(day_path(folder, day), start, length.bytes)
 
 
-def newest_day(folder: Path, commit: Commit) -> tuple[date, Part] | None:
-    """The newest day file as far as it is committed, None where the archive has no row."""
-    if not commit.files:
-        return None
-    day = max(commit.files)
-    return day, Part(day_path(folder, day), 0, commit.files[day].bytes)
+def newest_days(folder: Path, commit: Commit) -> dict[date, Part]:
+    """The newest day file and the day before it, if archived, as far as they are committed.
+
+    Two days, so that a hole at midnight is seen as well; the day before a pause of days has nothing to meet.
+    """
+    newest = max(commit.files, default=None)
+    if newest is None:
+        return {}
+    days = (newest - timedelta(days=1), newest)
+    return {day: Part(day_path(folder, day), 0, commit.files[day].bytes) for day in days if day in commit.files}
 
 
-def keys(part: Part) -> "pa.Table":
-    """`station_code, since, until` of a part's rows, as texts: times of the archive sort as texts."""
+def keys(*parts: Part) -> "pa.Table":
+    """`station_code, since, until` of the parts' rows, as texts: times of the archive sort as texts."""
+    import pyarrow as pa  # noqa: PLC0415 - only a run that archives needs it
+
+    return pa.concat_tables([_keys_of(part) for part in parts])
+
+
+def _keys_of(part: Part) -> "pa.Table":
     import pyarrow as pa  # noqa: PLC0415 - only a run that archives needs it
     from pyarrow import csv  # noqa: PLC0415
 

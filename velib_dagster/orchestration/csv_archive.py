@@ -20,7 +20,7 @@ from velib_dagster.orchestration.archive_checks import (
     examples,
     holes,
     keys,
-    newest_day,
+    newest_days,
     sequence,
 )
 from velib_dagster.orchestration.resources import Platform
@@ -47,7 +47,7 @@ CHECKS: Final = (
     dg.AssetCheckSpec(
         "no_overlap_no_hole",
         asset=CSV_ARCHIVE,
-        description="A station's spells of the newest day neither overlap nor leave a hole while polls were usable.",
+        description="A station's spells of the newest two days neither overlap nor leave a hole amid usable polls.",
     ),
     dg.AssetCheckSpec(
         "freshness",
@@ -158,27 +158,27 @@ def no_duplicates(parts: list[Part]) -> dg.AssetCheckResult:
 
 
 def no_overlap_no_hole(settings: Settings, commit: Commit | None) -> dg.AssetCheckResult:
-    """Whether the newest day's spells follow one another; a hole is judged by the polls that PostgreSQL has."""
+    """Whether the newest two days' spells follow one another; holes are judged by the polls that PostgreSQL has."""
     name = "no_overlap_no_hole"
     # Not at the top: the run of each minute loads this module too, and psycopg takes a third of a second.
     from velib_dagster.orchestration.polls import usable_poll_times  # noqa: PLC0415
     from velib_dagster.store.connect import StoreError  # noqa: PLC0415
 
-    newest = newest_day(settings.archive, commit) if commit else None
-    if newest is None:
+    parts = newest_days(settings.archive, commit) if commit else {}
+    if not parts:
         return dg.AssetCheckResult(check_name=name, passed=True, description=NO_SPELL_YET)
-    day, part = newest
-    found = sequence(keys(part))
-    midnight = datetime(day.year, day.month, day.day, tzinfo=settings.feed.zone_info)
+    first, day = min(parts), max(parts)
+    found = sequence(keys(*parts.values()))
+    midnight = datetime(first.year, first.month, first.day, tzinfo=settings.feed.zone_info)
     max_hold = timedelta(seconds=settings.feed.max_hold_seconds)
     try:
-        usable = usable_poll_times(settings, midnight - 2 * max_hold, midnight + timedelta(days=2))
-        judged = "" if usable else "; holes not judged: PostgreSQL has no usable poll of that day yet"
+        usable = usable_poll_times(settings, midnight - 2 * max_hold, midnight + timedelta(days=3))
+        judged = "" if usable else "; holes not judged: PostgreSQL has no usable poll of these days yet"
     except StoreError as error:
         usable, judged = [], f"; holes not judged: {error}"
     unexplained = holes(found.gaps, usable, max_hold)
     wrong = (*found.twice, *found.overlaps)
-    words = [f"{found.spells} spells of {day}: {len(wrong)} overlaps, {len(unexplained)} holes{judged}"]
+    words = [f"{found.spells} spells up to {day}: {len(wrong)} overlaps, {len(unexplained)} holes{judged}"]
     words += [examples(gaps) for gaps in (wrong, unexplained) if gaps]
     return dg.AssetCheckResult(
         check_name=name,

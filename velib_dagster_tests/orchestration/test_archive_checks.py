@@ -1,12 +1,20 @@
 """What the archive's checks find, on day files written by hand."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import dagster as dg
+import pytest
 
 from velib_dagster.archive.commit import Commit, FileLength, Source
 from velib_dagster.archive.rows import HEADER_LINE, csv_line, utc_text
 from velib_dagster.events.records import Spell
-from velib_dagster.orchestration.archive_checks import Part, appended, holes, keys, newest_day, sequence
+from velib_dagster.orchestration.archive_checks import Part, appended, holes, keys, newest_days, sequence
+from velib_dagster.orchestration.csv_archive import no_overlap_no_hole
+from velib_dagster.settings import Settings
+from velib_dagster.store.connect import connect
+from velib_dagster.store.migrate import migrate
 
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
 HOLD = timedelta(seconds=660)
@@ -105,4 +113,43 @@ def test_the_new_part_is_what_lies_between_two_commits(tmp_path: Path) -> None:
     (all_of_it,) = appended(tmp_path, None, after)
     assert all_of_it == whole
     assert list(appended(tmp_path, after, after)) == []
-    assert newest_day(tmp_path, after) == (day, whole)
+    assert newest_days(tmp_path, after) == {day: whole}
+
+
+def test_a_hole_at_midnight_is_seen_across_two_files(tmp_path: Path) -> None:
+    today = part(tmp_path, spell("1", 1, 10))
+    yesterday = Part(tmp_path / "2026-03-01.csv", 0, today.end)
+    yesterday.path.write_bytes(HEADER_LINE + csv_line(spell("1", -9, 0)).encode())
+    yesterday = Part(yesterday.path, 0, yesterday.path.stat().st_size)
+    day = MIDNIGHT.date()
+    files = {day: FileLength(today.end, 1), day - timedelta(days=1): FileLength(yesterday.end, 1)}
+    commit = Commit(source=SOURCE, timezone="UTC", next_offset=2, files=files)
+    assert list(newest_days(tmp_path, commit).values()) == [yesterday, today]
+    found = sequence(keys(yesterday, today))
+    assert [(gap.until, gap.since) for gap in found.gaps] == [(utc_text(at(0)), utc_text(at(1)))]
+
+
+@pytest.mark.postgres
+def test_holes_are_judged_by_the_polls_in_the_database(
+    postgres_settings: Settings, fresh_feed: Callable[..., Settings]
+) -> None:
+    settings = fresh_feed(postgres_settings, timezone="UTC")
+    settings.archive.mkdir()
+    whole = part(settings.archive, spell("1", 20, 31), spell("1", 40, 50), spell("2", 20, 30), spell("2", 40, 50))
+    commit = Commit(source=SOURCE, timezone="UTC", next_offset=4, files={MIDNIGHT.date(): FileLength(whole.end, 4)})
+    before = no_overlap_no_hole(settings, commit)
+    assert before.passed
+    assert "holes not judged" in (before.description or "")
+    migrate(settings)
+    assert "no usable poll of these days yet" in (no_overlap_no_hole(settings, commit).description or "")
+    with connect(settings) as connection:
+        for minute in (0, 20, 40, 50):
+            connection.execute(
+                "INSERT INTO polls VALUES"
+                " (%s, %s, 'usable', '', 1, 1, 1, '{}', 0, 0, 1, 0, 0, NULL, NULL, NULL, NULL, '{}')",
+                (f"20260302T00{minute:02}00Z-0", at(minute)),
+            )
+    after = no_overlap_no_hole(settings, commit)
+    assert not after.passed
+    assert after.metadata["holes"] == dg.MetadataValue.int(1)
+    assert "1 holes; station 2: 2026-03-02T00:30:00Z → 2026-03-02T00:40:00Z" in (after.description or "")
