@@ -7,7 +7,7 @@ UV = $(shell command -v uv || echo .uv/bin/uv)
 help:  ## show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
-setup: .venv/.complete  ## build .venv from requirements.lock (gets uv if it is missing)
+setup: .venv/.complete  ## build .venv from requirements.lock (gets uv if it is missing), fetch the jars
 
 .venv/.complete: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
@@ -15,8 +15,9 @@ setup: .venv/.complete  ## build .venv from requirements.lock (gets uv if it is 
 	@echo "Building .venv …"
 	@rm -rf .venv
 	@$(UV) venv --quiet --python $(PYTHON) .venv
-	@VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes requirements.lock
+	@VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes --compile-bytecode requirements.lock
 	@VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --editable .
+	@.venv/bin/python -m velib_dagster.runtime.jars
 	@touch $@
 
 run: setup  ## start everything: feed, Kafka, Spark, PostgreSQL, Dagster, MLflow

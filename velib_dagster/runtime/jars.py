@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -184,3 +185,11 @@ def _proxy_options() -> list[str]:
         if parts.hostname:
             options += [f"-D{scheme}.proxyHost={parts.hostname}", f"-D{scheme}.proxyPort={parts.port or 3128}"]
     return options
+
+
+if __name__ == "__main__":  # part of `make setup`, so that the first start has nothing left to fetch
+    try:
+        ensure_jars(cache_root(), lambda done, total: print(f"\rKafka's and Spark's jars: {done}/{total}", end=""))
+        print()
+    except PlatformError as error:
+        sys.exit(f"\n{error}")

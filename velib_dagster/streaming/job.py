@@ -84,8 +84,11 @@ def session(settings: Settings, jars: Sequence[Path] = (), master: str | None = 
         SparkSession.builder.appName(f"velib stream {settings.feed.name}")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.shuffle.partitions", "2")
+        # beyond 128 keys Spark would sort all rows of the window sums instead of hashing them
+        .config("spark.sql.objectHashAggregate.sortBased.fallbackThreshold", "1000000")
         .config("spark.sql.streaming.noDataProgressEventInterval", "1000")
         .config("spark.sql.adaptive.enabled", "false")
+        .config("spark.sql.streaming.noDataMicroBatches.enabled", "false")
     )
     if master is not None:
         builder = builder.master(master).config("spark.driver.memory", "1g")
