@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import h3
-import shapely
 
 from velib_dagster.settings import VelibError
 
@@ -20,8 +19,9 @@ CELL_RESOLUTION: Final = 8
 ARRONDISSEMENTS: Final = range(1, 21)
 UNKNOWN_ZONE: Final = "unknown"
 
-_PARIS: Final = shapely.box(2.22, 48.81, 2.48, 48.91)
-"""Longitudes and latitudes of Paris with its two woods, rounded outwards."""
+_PARIS_LAT: Final = (48.81, 48.91)
+_PARIS_LON: Final = (2.22, 2.48)
+"""Bounds of Paris with its two woods, rounded outwards, degrees."""
 
 ZoneOf = Callable[[str, str | None, float, float], str]
 """(station code, commune as the feed names it, latitude, longitude) → zone."""
@@ -44,8 +44,8 @@ def zone_of(station_code: str, commune: str | None, lat: float, lon: float) -> s
     agrees with the point in polygon for 983 of 998 stations. GBFS names no commune: there the place must lie in
     Paris, since other cities' ids look alike.
     """
-    in_paris = commune == "Paris" or (not commune and _PARIS.contains(shapely.Point(lon, lat)))
-    if not in_paris:
+    in_bounds = _PARIS_LAT[0] <= lat <= _PARIS_LAT[1] and _PARIS_LON[0] <= lon <= _PARIS_LON[1]
+    if commune != "Paris" and (commune or not in_bounds):
         return commune or UNKNOWN_ZONE
     digits = "".join(character for character in station_code.partition("_")[0] if character.isdigit())
     district = int(digits) // 1000 if digits else 0
@@ -62,6 +62,8 @@ def zones_from_geojson(path: Path) -> ZoneOf:
     Raises:
         ZonesFileError: the file is missing, no GeoJSON FeatureCollection, or has a feature without a name.
     """
+    import shapely  # noqa: PLC0415 - half a second that the runs of each minute are spared
+
     try:
         features = json.loads(path.read_bytes())["features"]
         shapes = [shapely.from_geojson(json.dumps(feature["geometry"])) for feature in features]
