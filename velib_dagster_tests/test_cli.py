@@ -1,0 +1,99 @@
+"""The commands as a user meets them: help, errors in words, exit status."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from velib_dagster.cli import app
+from velib_dagster.settings import LAYOUT_VERSION
+
+COMMANDS = sorted(get_command(app).commands)
+
+
+def velib(*words: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    known = {**os.environ, "HOME": str(home), "COLUMNS": "200", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "velib_dagster.cli", *words], capture_output=True, text=True, env=known, check=False
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_what_it_does(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"])
+    assert shown.exit_code == 0
+    assert "Usage:" in shown.stdout
+    assert len(shown.stdout.split("Options")[0].splitlines()) > 2, "no sentence about the command"
+
+
+def test_the_commands_are_those_of_the_readme() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert [command for command in COMMANDS if f"velib {command}" not in readme] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["up", "--feed", "nowhere"], "'nowhere' is none of live, simulated, recordings"),
+        (["export", "x.csv", "--days", "yesterday"], "--days yesterday"),
+        (["export", "x.csv", "--rows", "bikes"], "--rows bikes"),
+        (["export", "x.csv"], "no finished spell yet"),
+        (["backfill", "missing"], "missing"),
+        (["produce", "--once"], "velib up"),
+        (["dsn"], "velib up"),
+        (["fetch", "--nrows", "0"], "0"),
+    ],
+)
+def test_an_error_is_a_sentence_and_no_traceback(words: list[str], told: str, tmp_path: Path) -> None:
+    shown = velib(*words, home=tmp_path, VELIB_FEED_URL="http://127.0.0.1:9/export")
+    assert shown.returncode == 1, shown.stdout
+    assert told in shown.stderr
+    assert "Traceback" not in shown.stderr + shown.stdout
+
+
+def test_a_folder_without_recordings_starts_nothing(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    shown = velib("backfill", str(empty), home=tmp_path)
+    assert shown.returncode == 1
+    assert "no recording" in shown.stderr
+    assert not (tmp_path / ".local").exists()
+
+
+def test_a_home_of_another_version_is_refused(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "home.json").write_text(json.dumps({"layout": LAYOUT_VERSION + 1}))
+    shown = velib("status", "--home", str(home), home=tmp_path)
+    assert shown.returncode == 1
+    assert f"layout version {LAYOUT_VERSION + 1}" in shown.stderr
+
+
+def test_a_home_serves_one_feed(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    feed = {"name": "simulated", "url": "", "simulated": True}
+    (home / "home.json").write_text(json.dumps({"layout": LAYOUT_VERSION, "feed": feed, "ports": {}}))
+    shown = velib("up", "--feed", "live", "--home", str(home), home=tmp_path)
+    assert shown.returncode == 1
+    assert "one home serves one feed" in shown.stderr
+
+
+def test_the_status_of_a_home_that_does_not_run_says_what_is_down(tmp_path: Path) -> None:
+    shown = velib("status", "--json", home=tmp_path)
+    assert shown.returncode == 1
+    status = json.loads(shown.stdout)
+    assert not any(part["up"] for part in status["parts"])
+    assert status["problems"]
+
+
+def test_simulated_days_are_written_as_recordings(tmp_path: Path) -> None:
+    into = tmp_path / "days"
+    shown = velib("simulate", "--days", "1", "--every", "3600", "--stations", "20", "--into", str(into), home=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert len(list(into.glob("*.json.gz"))) == 24
