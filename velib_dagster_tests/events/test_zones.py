@@ -47,7 +47,7 @@ def test_a_geojson_names_zones_and_stations_outside_fall_back(tmp_path: Path) ->
 def test_a_zones_file_that_is_none_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "zones.geojson"
     path.write_text(text)
-    with pytest.raises(ZonesFileError, match="zones.geojson"):
+    with pytest.raises(ZonesFileError, match=r"zones\.geojson"):
         zones_from_geojson(path)
 
 
