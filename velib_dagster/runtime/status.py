@@ -174,7 +174,9 @@ def is_running(settings: Settings, name: str) -> bool:
     try:
         noted = json.loads((settings.home / "run" / f"{name}.json").read_bytes())
         pid, started = int(noted["pid"]), float(noted["started"])
-        return abs(psutil.Process(pid).create_time() - started) < START_TOLERANCE_SECONDS
+        process = psutil.Process(pid)
+        dead = process.status() == psutil.STATUS_ZOMBIE  # killed, and its parent has not looked yet
+        return not dead and abs(process.create_time() - started) < START_TOLERANCE_SECONDS
     except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
         return False
 
