@@ -36,6 +36,8 @@ pytestmark = pytest.mark.platform
 
 COMPUTED = ("raw_snapshots", "station_events", "csv_archive", "storage")
 LIVE = ("live_station_windows", "live_zone_windows", "live_cell_windows")
+SCREENSHOTS = os.environ.get("VELIB_SCREENSHOTS")
+"""Where the pictures of the documentation go; read on import, since fixtures hide a platform's variables."""
 GROUPS = ("feed", "events", "archive", "live", "models", "platform")
 
 
@@ -149,13 +151,12 @@ def test_the_browser_shows_the_lineage(platform: RunningPlatform, browser: "Brow
         page.locator("svg foreignObject").get_by_text(asset, exact=True).first.wait_for()
     page.wait_for_timeout(3000)  # the graph moves into place, and each node asks for its state
     page.wait_for_function("!/(Loading|Materializing)(…|[.]{3})/.test(document.body.innerText)")
-    folder = Path(os.environ.get("VELIB_SCREENSHOTS") or tmp_path)
     boxes = page.locator("svg foreignObject").evaluate_all(
         "all => all.map(one => one.getBoundingClientRect().toJSON())"
     )
     left, top = (min(box[side] for box in boxes) - 24 for side in ("left", "top"))
     right, bottom = (max(box[side] for box in boxes) + 24 for side in ("right", "bottom"))
-    picture = folder / "lineage.png"
+    picture = Path(SCREENSHOTS or tmp_path) / "lineage.png"
     page.screenshot(path=picture, clip={"x": left, "y": top, "width": right - left, "height": bottom - top})
     page.close()
     assert 10_000 < picture.stat().st_size < 300_000
