@@ -20,11 +20,13 @@ _SECONDS: Final = 20.0
 _DAY_MS: Final = 24 * 3600 * 1000
 
 TOPICS: Final[dict[str, dict[str, str]]] = {
-    # compaction leaves the active segment alone: small segments, else a start reads hours of changes
+    # Compaction leaves the active segment alone: small segments, else a start reads hours of changes. And it waits an
+    # hour, else a streaming job that is minutes behind never sees the states in between.
     "states": {
         "cleanup.policy": "compact",
         "segment.bytes": str(4 << 20),
         "min.cleanable.dirty.ratio": "0.1",
+        "min.compaction.lag.ms": str(3600 * 1000),
     },
     "spells": {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
     # the newest record is the producer's memory: it must outlive any pause
