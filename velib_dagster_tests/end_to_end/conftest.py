@@ -42,6 +42,10 @@ def velib(home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+class QueryError(Exception):
+    """Dagster answered a query with an error, which is quoted."""
+
+
 @dataclass
 class RunningPlatform:
     """A platform started by `velib up`, with what it said and where its pages are."""
@@ -61,20 +65,34 @@ class RunningPlatform:
         return int(json.loads((self.home / "run" / f"{part}.json").read_bytes())["pid"])
 
     def wait(self, words: str, look: Callable[[], Found], seconds: float = 120) -> Found:
-        """What `look` finds as soon as it finds something; `words` name what is awaited."""
+        """What `look` finds as soon as it finds something; `words` name what is awaited.
+
+        Dagster may answer a query with an error meanwhile: its connections die with PostgreSQL.
+        """
         deadline = time.monotonic() + seconds
-        while not (found := look()):
-            assert self.process.poll() is None, f"the platform ended:\n{self.said.read_text()}"
-            assert time.monotonic() < deadline, f"{words} did not come within {seconds} s:\n{self.said.read_text()}"
+        trouble = ""
+        while True:
+            try:
+                if found := look():
+                    return found
+            except QueryError as error:
+                trouble = str(error)
+            said = self.said.read_text()
+            assert self.process.poll() is None, f"the platform ended:\n{said}"
+            assert time.monotonic() < deadline, f"{words} did not come within {seconds} s {trouble}:\n{said}"
             time.sleep(0.5)
-        return found
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
-        """The data of a GraphQL query."""
+        """The data of a GraphQL query.
+
+        Raises:
+            QueryError: Dagster answers with an error.
+        """
         answer = requests.post(
             f"{self.dagster}/graphql", json={"query": query, "variables": variables}, timeout=30
         ).json()
-        assert "errors" not in answer, answer["errors"]
+        if "errors" in answer:
+            raise QueryError(answer["errors"])
         return dict(answer["data"])
 
     def runs(self, since: float = 0, job: str | None = None) -> list[dict[str, Any]]:
