@@ -69,16 +69,17 @@ def _evaluate(settings: Settings, instance: dg.DagsterInstance, cursor: Cursor, 
     going = earlier_run_going(instance, jobs.PRODUCER)
     if going:
         return _skip(going, cursor)
+    waiting = len(store.names_after(published))
+    words = f"{waiting} snapshot waits" if waiting == 1 else f"{waiting} snapshots wait"
     if not answers_at(settings.kafka):
         since = cursor.unreachable_since or now
-        waiting = len(store.names_after(published))
-        words = f"{waiting} snapshot waits" if waiting == 1 else f"{waiting} snapshots wait"
         return _skip(
             f"Kafka unreachable since {local_clock(settings, since)}, {words} (at {settings.kafka})", Cursor(since)
         )
     pause = taken_over(settings, event, now) or failed_before(settings, instance, now)
     if pause:
-        return _skip(pause, Cursor())
+        # a broker that hangs still takes connections: only its producer's failed runs tell
+        return _skip(f"{pause}; {words}", Cursor())
     # No run key: one that failed would block its key, and the snapshot behind it, for ever.
     return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=_text(Cursor()))
 
@@ -111,8 +112,9 @@ def failed_before(settings: Settings, instance: dg.DagsterInstance, now: datetim
     then = ended.astimezone(UTC) + min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE)
     if now >= then:
         return None
+    runs = "run" if failures == 1 else "runs"
     return (
-        f"the last {failures} runs of {jobs.PRODUCER} failed, the newest ({newest.dagster_run.run_id[:8]}) at "
+        f"{failures} failed {runs} of {jobs.PRODUCER} in a row, the newest ({newest.dagster_run.run_id[:8]}) at "
         f"{local_clock(settings, ended)}; the next try is due in {(then - now).total_seconds():.0f} s"
     )
 
