@@ -30,7 +30,7 @@ def read_memory(settings: Settings) -> Memory:
     last_poll = newest_poll(settings)
     states: dict[str, StationState] = {}
     with committed_reader(settings) as consumer:
-        for message in _from(consumer, settings, settings.topic("states"), 0):
+        for message in committed_messages(consumer, settings, settings.topic("states"), 0):
             code, value = message.key(), message.value()
             if code is None:
                 continue
@@ -55,7 +55,7 @@ def newest_poll(settings: Settings) -> PollRecord | None:
         step = 4
         while high > low:
             start = max(low, high - step)
-            newest = deque(_from(consumer, settings, topic, start), maxlen=1)
+            newest = deque(committed_messages(consumer, settings, topic, start), maxlen=1)
             if newest and (value := newest[0].value()) is not None:
                 return decode_poll(value)
             if start == low:
@@ -95,7 +95,7 @@ def stable_offsets(consumer: Consumer, settings: Settings, topic: str) -> tuple[
     return low, high
 
 
-def _from(consumer: Consumer, settings: Settings, topic: str, offset: int) -> Iterator[Message]:
+def committed_messages(consumer: Consumer, settings: Settings, topic: str, offset: int) -> Iterator[Message]:
     """The committed messages from an offset up to the end of the partition."""
     low, high = stable_offsets(consumer, settings, topic)
     if low >= high:

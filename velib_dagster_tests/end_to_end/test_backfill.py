@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from velib_dagster.archive.reader import read_spells
-from velib_dagster.events.memory import _from, committed_reader
+from velib_dagster.events.memory import committed_messages, committed_reader
 from velib_dagster.events.records import decode_poll
 from velib_dagster.feed.decode import decode_snapshot
 from velib_dagster.feed.snapshots import SnapshotStore
@@ -76,7 +76,7 @@ def whole(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_answer_has_its_poll_record_with_the_right_kind(whole: Path) -> None:
     with services(Settings.load(whole), ("kafka",)) as settings, committed_reader(settings) as consumer:
         polls = {}
-        for message in _from(consumer, settings, settings.topic("polls"), 0):
+        for message in committed_messages(consumer, settings, settings.topic("polls"), 0):
             record = decode_poll(message.value())
             polls[record.snapshot] = record
     kinds = [record.kind for record in polls.values()]

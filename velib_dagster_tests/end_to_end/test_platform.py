@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from velib_dagster.events.memory import _from, committed_reader, newest_poll
+from velib_dagster.events.memory import committed_messages, committed_reader, newest_poll
 from velib_dagster.events.records import PollRecord, decode_poll
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.runtime.services import services
@@ -207,7 +207,7 @@ def _clock(settings: Settings) -> str:
 def _published(settings: Settings) -> list[str]:
     """Names of the snapshots in the topic `polls`, in the order of their offsets."""
     with committed_reader(settings) as consumer:
-        messages = list(_from(consumer, settings, settings.topic("polls"), 0))
+        messages = list(committed_messages(consumer, settings, settings.topic("polls"), 0))
     return [decode_poll(message.value()).snapshot for message in messages]
 
 

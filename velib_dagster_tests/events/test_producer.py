@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka.admin import NewTopic
 
 from velib_dagster.events.advance import Memory
-from velib_dagster.events.memory import _from, committed_reader, newest_poll, read_memory
+from velib_dagster.events.memory import committed_messages, committed_reader, newest_poll, read_memory
 from velib_dagster.events.producer import EventProducer, FencedError, cut_running_spells, publish
 from velib_dagster.events.records import decode_poll, decode_spell
 from velib_dagster.events.topics import KafkaError, admin, ensure_topics, identity
@@ -60,7 +60,7 @@ def keep_history(settings: Settings, polls: int, stations: int = 20) -> None:
 
 def topic(settings: Settings, name: str) -> list[tuple[str, bytes | None]]:
     with committed_reader(settings) as consumer:
-        return [(m.key().decode(), m.value()) for m in _from(consumer, settings, settings.topic(name), 0)]
+        return [(m.key().decode(), m.value()) for m in committed_messages(consumer, settings, settings.topic(name), 0)]
 
 
 def everything(settings: Settings) -> dict[str, list]:
