@@ -150,7 +150,8 @@ def test_the_browser_shows_the_lineage(platform: RunningPlatform, browser: "Brow
     for asset in (*COMPUTED, *LIVE):
         page.locator("svg foreignObject").get_by_text(asset, exact=True).first.wait_for()
     page.wait_for_timeout(3000)  # the graph moves into place, and each node asks for its state
-    page.wait_for_function("!/(Loading|Materializing)(…|[.]{3})/.test(document.body.innerText)")
+    if SCREENSHOTS:  # for the picture's sake: a minute's run may be going on at any time
+        page.wait_for_function("!/(Loading|Materializing)(…|[.]{3})/.test(document.body.innerText)", timeout=90_000)
     boxes = page.locator("svg foreignObject").evaluate_all(
         "all => all.map(one => one.getBoundingClientRect().toJSON())"
     )
@@ -159,7 +160,7 @@ def test_the_browser_shows_the_lineage(platform: RunningPlatform, browser: "Brow
     picture = Path(SCREENSHOTS or tmp_path) / "lineage.png"
     page.screenshot(path=picture, clip={"x": left, "y": top, "width": right - left, "height": bottom - top})
     page.close()
-    assert 10_000 < picture.stat().st_size < 300_000
+    assert 10_000 < picture.stat().st_size < 700_000
 
 
 @contextmanager
