@@ -33,11 +33,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_settings_from_outside() -> None:
-    """A platform that the environment names (VELIB_HOME, VELIB_KAFKA …) must not be touched by tests."""
+def no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A platform that the environment names (VELIB_HOME, VELIB_KAFKA …), or this user's own, must not be touched."""
     for name in list(os.environ):
         if name.startswith("VELIB_") and name not in KEPT_VARIABLES:
             del os.environ[name]
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ COMMANDS = sorted(get_command(app).commands)
 
 def velib(*words: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     known = {**os.environ, "HOME": str(home), "COLUMNS": "200", **environment}
+    del known["XDG_DATA_HOME"]
     return subprocess.run(
         [sys.executable, "-m", "velib_dagster.cli", *words], capture_output=True, text=True, env=known, check=False
     )
