@@ -150,8 +150,8 @@ def test_the_browser_shows_the_lineage(platform: RunningPlatform, browser: "Brow
     for asset in (*COMPUTED, *LIVE):
         page.locator("svg foreignObject").get_by_text(asset, exact=True).first.wait_for()
     page.wait_for_timeout(3000)  # the graph moves into place, and each node asks for its state
-    if SCREENSHOTS:  # for the picture's sake: a minute's run may be going on at any time
-        page.wait_for_function("!/(Loading|Materializing)(…|[.]{3})/.test(document.body.innerText)", timeout=90_000)
+    while SCREENSHOTS and re.search(r"(Loading|Materializing)(…|[.]{3})", page.inner_text("body")):
+        page.wait_for_timeout(500)  # for the picture's sake: a minute's run may be going on at any time
     boxes = page.locator("svg foreignObject").evaluate_all(
         "all => all.map(one => one.getBoundingClientRect().toJSON())"
     )
