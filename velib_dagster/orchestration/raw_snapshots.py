@@ -13,6 +13,7 @@ from velib_dagster.feed.answers import Snapshot
 from velib_dagster.feed.decode import decode_snapshot
 from velib_dagster.feed.poll import poll_once
 from velib_dagster.feed.reports import DecodedPoll, PollKind
+from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import (
     HEAD_ROWS,
@@ -93,7 +94,7 @@ def told(settings: Settings, snapshot: Snapshot, decoded: DecodedPoll, seconds: 
         "refused": sum(decoded.refused.values()),
         "bytes": sum(len(answer.body) for answer in snapshot.answers),
         "seconds": round(seconds, 3),
-        "path": dg.MetadataValue.path(str(settings.raw / f"{snapshot.poll_time:%Y-%m-%d}" / f"{snapshot.name}.json")),
+        "path": dg.MetadataValue.path(str(SnapshotStore(settings.raw).path(snapshot.name))),
         **simulated_note(settings),
     }
     if decoded.total_count is not None:
