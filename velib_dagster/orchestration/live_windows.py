@@ -40,12 +40,10 @@ GRAINS: Final = {
 
 _NEWEST_COMPLETE: Final = """
 SELECT window_end, count(*), sum(seconds_in_service)::float / nullif(sum(seconds), 0)
-FROM windows
-WHERE grain = %(grain)s AND window_start = (
+FROM {view}
+WHERE window_start = (
     SELECT max(window_start) FROM windows
-    WHERE grain = %(grain)s AND window_start <= (
-        SELECT max(time) FROM polls WHERE kind IN ('usable', 'repaired')
-    ) - interval '10 minutes'
+    WHERE window_start <= (SELECT max(time) FROM polls WHERE kind IN ('usable', 'repaired')) - interval '10 minutes'
 )
 GROUP BY window_end
 """
@@ -131,6 +129,7 @@ def _evaluate(settings: Settings, cursor: Cursor, now: datetime) -> dg.SensorRes
 def _read(settings: Settings) -> tuple["QueryProgress | None", dict[str, NewestWindow]]:
     # Not at the top: the run of each minute loads this module too, and psycopg takes a third of a second.
     import psycopg  # noqa: PLC0415
+    from psycopg import sql  # noqa: PLC0415
 
     from velib_dagster.store.connect import StoreError, connect  # noqa: PLC0415
     from velib_dagster.store.reads import progress  # noqa: PLC0415
@@ -140,7 +139,8 @@ def _read(settings: Settings) -> tuple["QueryProgress | None", dict[str, NewestW
         with connect(settings) as connection:
             query = next((row for row in progress(connection) if row.query == QUERY), None)
             for grain in GRAINS:
-                row = connection.execute(_NEWEST_COMPLETE, {"grain": grain}).fetchone()
+                view = sql.Identifier(f"{grain}_windows")
+                row = connection.execute(sql.SQL(_NEWEST_COMPLETE).format(view=view)).fetchone()
                 match row:
                     case (datetime() as end, int() as rows, float() | None as share):
                         newest[grain] = NewestWindow(end, rows, share)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -97,13 +98,10 @@ def backfill_recordings(settings: Settings, folder: Path, console: Console) -> B
         planned = plan(recordings, SnapshotStore(settings.raw).times())
         done = Backfilled(recordings=len(recordings), fetched=len(planned.new), late=len(planned.late))
         _publish(settings, planned.new, done, progress)
-        archiving = progress.add_task("CSV archive", total=None)
-        while done.archived is None or done.archived.lag:
-            done.archived = archive_once(
-                settings, on_progress=lambda read, total: progress.update(archiving, completed=read, total=total)
-            )
-        progress.update(archiving, total=progress.tasks[archiving].completed)
-        _await_stream(settings, progress)
+        with ThreadPoolExecutor(1, "archive") as beside:
+            archiving = beside.submit(_archive, settings, progress)
+            _await_stream(settings, progress)
+        done.archived = archiving.result()
     return done
 
 
@@ -161,6 +159,18 @@ def _send_waiting(producer: EventProducer, done: Backfilled, progress: Progress,
         progress.advance(task)
 
     done.spells += producer.publish_waiting(polls_per_transaction=_POLLS_PER_TRANSACTION, on_poll=sent).spells
+
+
+def _archive(settings: Settings, progress: Progress) -> Archived:
+    """Archive all that is committed in Kafka, however many rounds it takes."""
+    task = progress.add_task("CSV archive", total=None)
+    archived = None
+    while archived is None or archived.lag:
+        archived = archive_once(
+            settings, on_progress=lambda read, total: progress.update(task, completed=read, total=total)
+        )
+    progress.update(task, total=progress.tasks[task].completed)
+    return archived
 
 
 def _await_stream(settings: Settings, progress: Progress) -> None:

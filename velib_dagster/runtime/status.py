@@ -80,13 +80,9 @@ class PlatformStatus:
         if self.stream_lag is not None:
             table.add_row("stream lag", str(self.stream_lag), "records in Kafka and not yet in PostgreSQL")
         if self.rows is not None:
-            windows = (
-                f"{self.rows.station_windows} station, {self.rows.zone_windows} zone, {self.rows.cell_windows} cell"
-            )
             complete = self.rows.newest_complete
-            table.add_row(
-                "windows", windows, f"complete to {complete:%Y-%m-%d %H:%M:%SZ}" if complete else "none complete"
-            )
+            reach = f"complete to {complete:%Y-%m-%d %H:%M:%SZ}" if complete else "none complete"
+            table.add_row("station windows", str(self.rows.windows), reach)
         through = f"{self.archived_through:%Y-%m-%d %H:%M:%SZ}" if self.archived_through else "nothing yet"
         table.add_row("CSV archive", through, f"{self.archive_bytes / 1e6:.1f} MB")
         for problem in self.problems:

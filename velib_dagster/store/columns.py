@@ -21,14 +21,15 @@ def _extreme(name: str, description: str) -> Column:
     return Column(name, int, True, f"{description} {IN_SERVICE}; NULL if never in service or never known")
 
 
-WINDOW_KEY: Final = (
-    Column("grain", str, False, "What a row is about: station, zone or cell"),
-    Column("key", str, False, "Station code, name of the zone, or H3 cell of resolution 8"),
+_STATION: Final = Column("station_code", str, False, "Public code of the station")
+_PLACE: Final = (
+    Column("name", str, False, "Name of the station"),
+    Column("zone", str, False, "Zone of the station: arrondissement in Paris, commune elsewhere"),
+    Column("cell", str, False, "H3 cell of the station, resolution 8, about 0.74 km²"),
+)
+_SPAN: Final = (
     Column("window_start", datetime, False, "Start of the window, inclusive"),
     Column("window_end", datetime, False, "End of the window, exclusive"),
-    Column("name", str, True, "Name of the station; NULL for zones and cells"),
-    Column("zone", str, True, "Zone of the station: arrondissement or commune; NULL for zones and cells"),
-    Column("cell", str, True, "H3 cell of the station; NULL for zones and cells"),
 )
 
 WINDOW_SUMS: Final = (
@@ -54,11 +55,15 @@ WINDOW_SUMS: Final = (
     _extreme("ebike_max", "Most e-bikes"),
     _extreme("docks_min", "Fewest free docks"),
     _extreme("docks_max", "Most free docks"),
-    Column("stations", int, False, "Stations with at least one known second"),
 )
 
-WINDOW_COLUMNS: Final = WINDOW_KEY + WINDOW_SUMS
-"""Columns of the table `windows` in order: also those of the streaming query's result."""
+WINDOW_KEY: Final = (_STATION, *_SPAN, *_PLACE)
+WINDOW_COLUMNS: Final = (
+    *WINDOW_KEY,
+    *WINDOW_SUMS,
+    Column("newest_since", datetime, False, "Start of the newest spell counted: says which name and place is newest"),
+)
+"""Columns of the table `windows`: those of the streaming query's result, in order."""
 
 PROGRESS_COLUMNS: Final = (
     Column("query", str, False, "Query of the streaming job: windows, states or polls"),
@@ -97,15 +102,11 @@ MEANS: Final = (
 )
 
 _EXTREMES: Final = tuple(column for column in WINDOW_SUMS if column.name.endswith(("_min", "_max")))
-_SPAN: Final = WINDOW_KEY[2:4]
-_SECONDS: Final = WINDOW_SUMS[:2]
-_STATIONS: Final = WINDOW_SUMS[-1]
+_STATIONS: Final = Column("stations", int, False, "Stations with at least one known second")
 _WINDOWS: Final = Column("windows", int, False, "10-minute windows of the hour that have a row, 1 to 6")
-_HOUR_STATIONS: Final = Column("stations", int, False, "Largest number of stations of the hour's six windows")
-_STATION: Final = (Column("station_code", str, False, "Public code of the station"), *WINDOW_KEY[4:])
 _ZONE: Final = (Column("zone", str, False, "Arrondissement in Paris, commune elsewhere"),)
 _CELL: Final = (Column("cell", str, False, "H3 cell of resolution 8, about 0.74 km²"),)
-_FIGURES: Final = (COMPLETE, *_SECONDS, *MEANS, *_EXTREMES)
+_FIGURES: Final = (COMPLETE, *WINDOW_SUMS[:2], *MEANS, *_EXTREMES)
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _means_of(prefix: str, key: tuple[Column, ...], of: str, stations: bool) -> 
         Relation(
             f"{prefix}_hours_sliding",
             f"Means of each {of} over the hour that slides by 10 minutes: exact sums of six windows",
-            (*key, *_SPAN, *_FIGURES, *((_HOUR_STATIONS,) if stations else ()), _WINDOWS),
+            (*key, *_SPAN, *_FIGURES, *((_STATIONS,) if stations else ()), _WINDOWS),
             view=True,
         ),
     )
@@ -141,28 +142,10 @@ RELATIONS: Final = (
     Relation("station_now", "The newest state of each station of the network", columns(StationState), view=True),
     Relation(
         "windows",
-        "Sums of each station, zone and cell over 10-minute windows; the views *_windows give means",
+        "Sums of each station over 10-minute windows, a row for each name and place it had; the views give means",
         WINDOW_COLUMNS,
     ),
-    Relation(
-        "window_hours",
-        "Sums of each station, zone and cell over the hour that slides by 10 minutes",
-        (*WINDOW_KEY, *WINDOW_SUMS[:-1], _HOUR_STATIONS, _WINDOWS),
-        view=True,
-    ),
-    Relation(
-        "window_means",
-        "Means over 10-minute windows, all grains; complete says whether they can be trusted",
-        (*WINDOW_KEY, *_FIGURES, _STATIONS),
-        view=True,
-    ),
-    Relation(
-        "hour_means",
-        "Means over the hour that slides by 10 minutes, all grains",
-        (*WINDOW_KEY, *_FIGURES, _HOUR_STATIONS, _WINDOWS),
-        view=True,
-    ),
-    *_means_of("station", _STATION, "station", stations=False),
+    *_means_of("station", (_STATION, *_PLACE), "station", stations=False),
     *_means_of("zone", _ZONE, "zone", stations=True),
     *_means_of("cell", _CELL, "H3 cell", stations=True),
     Relation("polls", "One row for each try to poll the feed, answered or not", columns(PollRecord)),

@@ -27,7 +27,7 @@ _MOVES: Final = (
     _count("rentals", "Bikes seen to go between two touching spells, operator's moves included: a lower bound"),
     _count("returns", "Bikes seen to come between two touching spells, operator's moves included: a lower bound"),
 )
-_SUMS: Final = WINDOW_SUMS[:-1]
+_SUMS: Final = WINDOW_SUMS
 _MORE_SUMS: Final = (
     _count("seconds_low_bikes", "Station-seconds in service with at most 2 bikes"),
     _count("seconds_low_docks", "Station-seconds in service with at most 2 free docks"),

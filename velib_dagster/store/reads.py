@@ -5,7 +5,7 @@ Each takes a connection (the read-only one will do) and returns structs; nothing
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import LiteralString, TypeVar
+from typing import Final, LiteralString, TypeVar
 
 import msgspec
 from psycopg.rows import dict_row
@@ -14,6 +14,18 @@ from velib_dagster.events.records import PollRecord, StationState
 from velib_dagster.store.upsert import Connection
 
 Record = TypeVar("Record")
+
+_NEWEST_MEANS: Final = """
+SELECT {key} AS key, {name} AS name, zone, {stations} AS stations, window_start, window_end, complete,
+    seconds_in_service, bikes_mean, mechanical_mean, ebike_mean, docks_mean, occupancy_mean, empty_share, full_share
+FROM {view}
+WHERE complete AND window_start > (
+    SELECT max(window_start) FROM windows
+    WHERE window_start <= (SELECT max(time) FROM polls WHERE kind IN ('usable', 'repaired')) - interval '10 minutes'
+) - %(windows)s * interval '10 minutes'
+AND (%(key)s::text IS NULL OR {key} = %(key)s) AND (%(zone)s::text IS NULL OR zone = %(zone)s)
+ORDER BY window_start DESC, key
+"""
 
 
 class QueryProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +64,7 @@ class WindowMeans(msgspec.Struct, frozen=True, kw_only=True):
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """How much the database holds, and its newest complete window."""
 
-    station_windows: int
-    zone_windows: int
-    cell_windows: int
+    windows: int
     polls: int
     stations: int
     newest_complete: datetime | None
@@ -87,13 +97,15 @@ def stations_now(
 def latest_station_means(
     connection: Connection, *, station_code: str | None = None, zone: str | None = None, windows: int = 1
 ) -> list[WindowMeans]:
-    """Means of the stations over the newest complete windows, newest window first."""
-    return _latest(connection, "station", station_code, zone, windows)
+    """Means of the stations over the network's newest complete windows, newest window first."""
+    statement = _NEWEST_MEANS.format(view="station_windows", key="station_code", name="name", stations="1")
+    return _read(connection, WindowMeans, statement, {"key": station_code, "zone": zone, "windows": windows})
 
 
 def latest_zone_means(connection: Connection, *, zone: str | None = None, windows: int = 1) -> list[WindowMeans]:
-    """Means of the zones over the newest complete windows, newest window first."""
-    return _latest(connection, "zone", zone, None, windows)
+    """Means of the zones over the network's newest complete windows, newest window first."""
+    statement = _NEWEST_MEANS.format(view="zone_windows", key="zone", name="NULL", stations="stations")
+    return _read(connection, WindowMeans, statement, {"key": None, "zone": zone, "windows": windows})
 
 
 def counts(connection: Connection) -> Counts:
@@ -101,31 +113,14 @@ def counts(connection: Connection) -> Counts:
     return _read(
         connection,
         Counts,
-        "SELECT count(*) FILTER (WHERE grain = 'station') AS station_windows,"
-        " count(*) FILTER (WHERE grain = 'zone') AS zone_windows,"
-        " count(*) FILTER (WHERE grain = 'cell') AS cell_windows,"
+        "SELECT (SELECT count(*) FROM windows) AS windows,"
         " (SELECT count(*) FROM polls) AS polls,"
         " (SELECT count(DISTINCT station_code) FROM station_states) AS stations,"
-        " max(window_end) FILTER (WHERE window_end <= p.newest) AS newest_complete,"
-        " (SELECT max(time) FROM polls) AS newest_poll"
-        " FROM (SELECT max(time) AS newest FROM polls WHERE kind IN ('usable', 'repaired')) AS p"
-        " LEFT JOIN windows ON true",
+        " (SELECT max(window_end) FROM windows WHERE window_start <= ("
+        "  SELECT max(time) FROM polls WHERE kind IN ('usable', 'repaired')) - interval '10 minutes'"
+        " ) AS newest_complete,"
+        " (SELECT max(time) FROM polls) AS newest_poll",
     )[0]
-
-
-def _latest(connection: Connection, grain: str, key: str | None, zone: str | None, windows: int) -> list[WindowMeans]:
-    return _read(
-        connection,
-        WindowMeans,
-        "SELECT key, name, coalesce(zone, key) AS zone, window_start, window_end, complete, seconds_in_service,"
-        " bikes_mean, mechanical_mean, ebike_mean, docks_mean, occupancy_mean, empty_share, full_share, stations"
-        " FROM window_means WHERE grain = %(grain)s AND complete"
-        " AND (%(key)s::text IS NULL OR key = %(key)s) AND (%(zone)s::text IS NULL OR zone = %(zone)s)"
-        " AND window_start > (SELECT max(window_start) FROM window_means WHERE grain = %(grain)s AND complete"
-        "  AND (%(key)s::text IS NULL OR key = %(key)s)) - %(windows)s * interval '10 minutes'"
-        " ORDER BY window_start DESC, key",
-        {"grain": grain, "key": key, "zone": zone, "windows": windows},
-    )
 
 
 def _read(

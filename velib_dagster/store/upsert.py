@@ -56,7 +56,7 @@ def upsert_windows(connection: Connection, rows: Iterable[Row]) -> int:
             _upsert(
                 "windows",
                 WINDOW_COLUMNS,
-                key=("grain", "key", "window_start"),
+                key=("station_code", "window_start", "name", "zone", "cell"),
                 newest="seconds",
                 condition="excluded.seconds >= windows.seconds",
             )

@@ -36,6 +36,9 @@ log: Final = logging.getLogger(__name__)
 
 MOST_OFFSETS: Final = 100_000
 """Offsets a batch: about 1 GB for Spark and a few seconds, and the watermark moves between batches."""
+CHECKPOINTS: Final = {"windows": "station_windows", "states": "states", "polls": "polls"}
+"""Query → its folder of checkpoints. A query whose state changes needs a folder of another name: Spark refuses the old
+state, and from the topic's start no window that is right gets worse."""
 TRIGGER: Final = "2 seconds"
 PROGRESS_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.5
@@ -160,7 +163,7 @@ class _Job:
         self._queries[name] = (
             rows.writeStream.queryName(name)
             .outputMode("update" if name == "windows" else "append")
-            .option("checkpointLocation", str(self._settings.checkpoints / name))
+            .option("checkpointLocation", str(self._settings.checkpoints / CHECKPOINTS[name]))
             .trigger(processingTime=TRIGGER)
             .foreachBatch(write_batch)
             .start()
@@ -224,8 +227,9 @@ def _death(name: str, error: StreamingQueryException | None, settings: Settings)
     reason = str(error).strip() if error else "it ended without a reason"
     advice = ""
     if "failOnDataLoss" in reason:
+        folder = settings.checkpoints / CHECKPOINTS[name]
         advice = (
-            f". Kafka no longer has what the checkpoint stands at: delete the folder {settings.checkpoints / name}; "
+            f". Kafka no longer has what the checkpoint stands at: delete the folder {folder}; "
             "the query then begins at the topic's start, and no window that is right gets worse"
         )
     return f"the query {name} died: {reason}{advice}"

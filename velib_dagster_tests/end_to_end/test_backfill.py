@@ -52,7 +52,9 @@ def csv_files(home: Path) -> dict[str, bytes]:
 def tables(home: Path) -> dict[str, list[tuple]]:
     with services(Settings.load(home), ("postgres",)) as settings, connect(settings) as connection:
         return {
-            "windows": connection.execute("SELECT * FROM windows ORDER BY grain, key, window_start").fetchall(),
+            "windows": connection.execute(
+                "SELECT * FROM windows ORDER BY station_code, window_start, name, zone, cell"
+            ).fetchall(),
             "polls": connection.execute("SELECT * FROM polls ORDER BY snapshot").fetchall(),
             "station_states": connection.execute(
                 "SELECT * FROM station_states ORDER BY station_code, since"
@@ -129,9 +131,8 @@ def test_windows_in_postgresql_equal_a_recount_from_the_csv(whole: Path) -> None
         ).fetchall()
         with services(Settings.load(whole), ("postgres",)) as settings, connect(settings) as connection:
             stored = connection.execute(
-                "SELECT key, window_start, seconds, nullif(seconds_in_service, 0), bikes_mean, docks_mean,"
-                " occupancy_mean, full_share FROM window_means WHERE grain = %s",
-                (grain,),
+                f"SELECT {key}, window_start, seconds, nullif(seconds_in_service, 0), bikes_mean, docks_mean,"
+                f" occupancy_mean, full_share FROM {grain}_windows"
             ).fetchall()
         stored.sort(key=lambda row: (row[0], row[1]))
         recount.sort(key=lambda row: (row[0], row[1]))
@@ -224,7 +225,7 @@ def archive_killed(home: Path, run: subprocess.Popen) -> None:
 
 @disturbance
 def streaming_killed(home: Path, run: subprocess.Popen) -> None:
-    until((home / "checkpoints" / "windows" / "commits").is_dir, run)
+    until((home / "checkpoints" / "station_windows" / "commits").is_dir, run)
     for process in [psutil.Process(part(home, "streaming")), *psutil.Process(part(home, "streaming")).children(True)]:
         process.kill()
 
@@ -243,7 +244,7 @@ def postgres_killed(home: Path, run: subprocess.Popen) -> None:
 
 @disturbance
 def checkpoint_deleted(home: Path, run: subprocess.Popen) -> None:
-    until((home / "checkpoints" / "windows" / "commits" / "0").exists, run)
+    until((home / "checkpoints" / "station_windows" / "commits" / "0").exists, run)
     run.kill()
     run.wait()
     time.sleep(3)

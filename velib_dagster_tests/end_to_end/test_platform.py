@@ -65,7 +65,7 @@ def test_a_new_home_begins_with_two_days_complete_in_every_store(platform: Runni
     with connect(platform.settings) as connection:
         for grain in ("station", "zone", "cell"):
             row = connection.execute(
-                "SELECT count(DISTINCT window_start) FROM window_means WHERE complete AND grain = %s", (grain,)
+                f"SELECT count(DISTINCT window_start) FROM {grain}_windows WHERE complete"
             ).fetchone()
             assert row is not None
             assert int(str(row[0])) >= 2 * 24 * 6 - 2, f"{grain}: {row[0]} complete windows of two days"

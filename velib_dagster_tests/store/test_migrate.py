@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from velib_dagster.events.records import PollRecord, StationState, columns
 from velib_dagster.settings import Settings
@@ -64,11 +65,46 @@ def test_a_migration_that_fails_leaves_nothing_behind(database: Settings) -> Non
         assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
 
 
+def test_windows_of_the_first_schema_are_kept_for_stations(
+    postgres_settings: Settings, fresh_feed: Callable[..., Settings]
+) -> None:
+    settings = fresh_feed(postgres_settings)
+    with connect(settings, database="postgres") as server:
+        server.autocommit = True
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(settings.database)))
+    sums = (
+        "seconds_empty, seconds_full, seconds_docks_known, seconds_split_known, seconds_occupancy_known,"
+        " bikes_seconds, mechanical_seconds, ebike_seconds, docks_seconds, occupancy_seconds, stations"
+    )
+    with connect(settings) as connection:
+        connection.execute(migrations()[0].statements.encode())
+        connection.execute(
+            "CREATE TABLE schema_version (version integer PRIMARY KEY, name text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        connection.execute("INSERT INTO schema_version (version, name) VALUES (1, '0001_live.sql')")
+        for grain, key, name in (("station", "1", "A"), ("zone", "Paris 1er", None), ("cell", "c", None)):
+            place = ("Paris 1er", "c") if name else (None, None)
+            connection.execute(
+                f"INSERT INTO windows (grain, key, name, zone, cell, window_start, window_end, seconds,"
+                f" seconds_in_service, {sums}) VALUES (%s, %s, %s, %s, %s, '2024-11-07 12:00Z', '2024-11-07 12:10Z',"
+                " 600, 600, 0, 0, 600, 0, 0, 1200, 0, 0, 0, 0, 1)",
+                (grain, key, name, *place),
+            )
+    migrate(settings)
+    with connect(settings) as connection:
+        found = {
+            grain: connection.execute(f"SELECT seconds, bikes_mean FROM {grain}_windows").fetchall()  # type: ignore[arg-type]
+            for grain in ("station", "zone", "cell")
+        }
+    assert list(found.values()) == [[(600, 2.0)]] * 3
+
+
 def test_every_table_and_column_has_the_one_definitions_order_type_and_comment(connection: Connection) -> None:
     found = connection.execute(
         "SELECT c.relname, obj_description(c.oid), a.attname, col_description(c.oid, a.attnum),"
         " format_type(a.atttypid, NULL), a.attnotnull, c.relkind"
-        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
+        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v') ORDER BY c.relname, a.attnum"
     ).fetchall()
     tables: dict[object, list[tuple[object, ...]]] = {}

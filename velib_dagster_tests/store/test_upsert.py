@@ -24,13 +24,14 @@ pytestmark = pytest.mark.postgres
 NOON = datetime(2024, 11, 7, 12, tzinfo=UTC)
 
 
-def window(at: datetime = NOON, grain: str = "station", key: str = "16107", **values: object) -> Sequence[object]:
+def window(at: datetime = NOON, code: str = "16107", **values: object) -> Sequence[object]:
     usual: dict[str, object] = {column.name: 0 for column in WINDOW_COLUMNS}
     usual |= {column.name: None for column in WINDOW_COLUMNS if column.nullable}
-    usual |= {"grain": grain, "key": key, "window_start": at, "window_end": at + timedelta(minutes=10)}
-    usual |= {"seconds": 600, "stations": 1, "occupancy_seconds": 0.0}
-    if grain == "station":
-        usual |= {"name": "Benjamin Godard", "zone": "Paris 16e", "cell": "881fb46645fffff"}
+    usual |= {
+        "station_code": code, "window_start": at, "window_end": at + timedelta(minutes=10), "newest_since": at,
+        "name": "Benjamin Godard", "zone": "Paris 16e", "cell": "881fb46645fffff",
+        "seconds": 600, "occupancy_seconds": 0.0,
+    }  # fmt: skip
     return [(usual | values)[column.name] for column in WINDOW_COLUMNS]
 
 
@@ -120,9 +121,7 @@ def test_progress_is_one_row_a_query(connection: Connection) -> None:
 
 
 def test_a_window_is_complete_once_a_usable_poll_at_its_end_is_there(connection: Connection) -> None:
-    upsert_windows(
-        connection, [window(seconds_in_service=500, bikes_seconds=1000), window(grain="zone", key="Paris 16e")]
-    )
+    upsert_windows(connection, [window(seconds_in_service=500, bikes_seconds=1000)])
     assert connection.execute("SELECT complete FROM station_windows").fetchall() == [(False,)]
     upsert_polls(connection, [poll("a", NOON + timedelta(minutes=10), kind=PollKind.SHORT)])
     assert connection.execute("SELECT complete FROM station_windows").fetchall() == [(False,)]
@@ -130,10 +129,52 @@ def test_a_window_is_complete_once_a_usable_poll_at_its_end_is_there(connection:
     upsert_polls(connection, [poll("b", NOON + timedelta(minutes=10), kind=PollKind.REPAIRED)])
     assert connection.execute("SELECT complete, bikes_mean FROM station_windows").fetchall() == [(True, 2.0)]
     (zone,) = reads.latest_zone_means(connection)
-    assert (zone.zone, zone.bikes_mean, zone.complete) == ("Paris 16e", None, True)
+    assert (zone.zone, zone.bikes_mean, zone.complete, zone.stations) == ("Paris 16e", 2.0, True, 1)
     (station,) = reads.latest_station_means(connection, zone="Paris 16e")
     assert (station.key, station.bikes_mean, station.seconds_in_service) == ("16107", 2.0, 500)
     assert reads.latest_station_means(connection, station_code="1") == []
+
+
+def test_a_zones_means_weigh_its_stations_by_their_time_in_service(connection: Connection) -> None:
+    upsert_windows(
+        connection,
+        [
+            window(seconds_in_service=600, bikes_seconds=6000, seconds_empty=0, bikes_min=10, bikes_max=10),
+            window(code="2", seconds_in_service=300, seconds_empty=300, bikes_min=0, bikes_max=0),
+            window(code="3", seconds_in_service=0),
+            window(code="4", zone="Paris 1er", seconds_in_service=600, bikes_seconds=600),
+        ],
+    )
+    for view, key in (("zone_windows", "zone"), ("cell_windows", "cell")):
+        found = connection.execute(
+            f"SELECT {key}, seconds, seconds_in_service, bikes_mean, empty_share, bikes_min, bikes_max, stations"
+            f" FROM {view} ORDER BY stations DESC LIMIT 1"
+        ).fetchone()
+        if key == "zone":
+            assert found == ("Paris 16e", 1800, 900, 6000 / 900, 300 / 900, 0, 10, 3)
+        else:
+            assert found == ("881fb46645fffff", 2400, 1500, 6600 / 1500, 300 / 1500, 0, 10, 4)
+
+
+def test_a_station_renamed_and_moved_within_a_window_is_one_station_under_its_new_name(connection: Connection) -> None:
+    later = NOON + timedelta(minutes=4)
+    upsert_windows(
+        connection,
+        [
+            window(seconds=240, seconds_in_service=240, bikes_seconds=240),
+            window(
+                seconds=360, seconds_in_service=360, bikes_seconds=720, name="New", zone="Paris 1er", newest_since=later
+            ),
+        ],
+    )
+    assert connection.execute("SELECT name, zone, seconds, bikes_mean FROM station_windows").fetchall() == [
+        ("New", "Paris 1er", 600, 960 / 600)
+    ]
+    assert connection.execute("SELECT zone, seconds, stations FROM zone_windows ORDER BY zone").fetchall() == [
+        ("Paris 16e", 240, 1),
+        ("Paris 1er", 360, 1),
+    ]
+    assert connection.execute("SELECT seconds, stations FROM cell_windows").fetchall() == [(600, 1)]
 
 
 def test_the_sliding_hour_sums_its_six_windows(connection: Connection) -> None:
@@ -167,11 +208,11 @@ def test_the_sliding_hour_sums_its_six_windows(connection: Connection) -> None:
 def test_counts_and_reads_work_for_the_read_only_role_and_on_an_empty_database(database: Settings) -> None:
     with connect(database, readonly=True) as reader:
         empty = reads.counts(reader)
-        assert (empty.station_windows, empty.polls, empty.newest_complete) == (0, 0, None)
+        assert (empty.windows, empty.polls, empty.newest_complete) == (0, 0, None)
         with connect(database) as connection:
-            upsert_windows(connection, [window(), window(grain="cell", key="c")])
+            upsert_windows(connection, [window(), window(code="2")])
             upsert_polls(connection, [poll(time=NOON + timedelta(minutes=10))])
         filled = reads.counts(reader)
-        assert (filled.station_windows, filled.cell_windows, filled.zone_windows, filled.polls) == (1, 1, 0, 1)
+        assert (filled.windows, filled.polls) == (2, 1)
         assert filled.newest_complete == NOON + timedelta(minutes=10)
-        assert len(reads.latest_station_means(reader)) == 1
+        assert len(reads.latest_station_means(reader)) == 2

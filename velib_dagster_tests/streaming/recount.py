@@ -16,15 +16,8 @@ WITH s AS (
     SELECT *, is_installed AND is_renting AND is_returning AS served,
         time_bucket(INTERVAL 10 MINUTES, since) AS window_start
     FROM spells
-), g AS (
-    SELECT 'station' AS grain, station_code AS key, * FROM s
-    UNION ALL SELECT 'zone', zone, * FROM s
-    UNION ALL SELECT 'cell', cell, * FROM s
 )
-SELECT grain, key, window_start, window_start + INTERVAL 10 MINUTES AS window_end,
-    CASE grain WHEN 'station' THEN any_value(name) END AS name,
-    CASE grain WHEN 'station' THEN any_value(zone) END AS zone,
-    CASE grain WHEN 'station' THEN any_value(cell) END AS cell,
+SELECT station_code, window_start, window_start + INTERVAL 10 MINUTES AS window_end, name, zone, cell,
     sum(seconds) AS seconds,
     coalesce(sum(seconds) FILTER (served), 0) AS seconds_in_service,
     coalesce(sum(seconds) FILTER (served AND bikes = 0), 0) AS seconds_empty,
@@ -41,13 +34,13 @@ SELECT grain, key, window_start, window_start + INTERVAL 10 MINUTES AS window_en
     min(mechanical) FILTER (served) AS mechanical_min, max(mechanical) FILTER (served) AS mechanical_max,
     min(ebike) FILTER (served) AS ebike_min, max(ebike) FILTER (served) AS ebike_max,
     min(docks) FILTER (served) AS docks_min, max(docks) FILTER (served) AS docks_max,
-    count(DISTINCT station_code) AS stations
-FROM g GROUP BY grain, key, window_start ORDER BY grain, key, window_start
+    max(since) AS newest_since
+FROM s GROUP BY ALL ORDER BY station_code, window_start, name, zone, cell
 """
 
 
 def recount(spells: Sequence[Spell]) -> pd.DataFrame:
-    """One row per grain, key and window, with the columns of the table `windows`, times as UTC without zone."""
+    """One row per station, window, name and place, with the columns of `windows`; times as UTC without zone."""
     frame = pd.DataFrame([msgspec.structs.asdict(spell) for spell in spells])
     for name in ("since", "until"):
         frame[name] = frame[name].dt.tz_convert(None)
@@ -61,7 +54,7 @@ def recount(spells: Sequence[Spell]) -> pd.DataFrame:
 def assert_same_windows(found: pd.DataFrame, spells: Sequence[Spell]) -> None:
     """Whether window rows are those of a recount: exact, occupancy to 1e-9 of the value."""
     expected = recount(spells)
-    found = found.sort_values(["grain", "key", "window_start"], ignore_index=True)
+    found = found.sort_values(["station_code", "window_start", "name", "zone", "cell"], ignore_index=True)
     assert len(found) == len(expected)
     for name in EXACT:
         ours = found[name].astype(object).where(found[name].notna(), None).tolist()

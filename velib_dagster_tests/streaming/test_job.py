@@ -19,7 +19,7 @@ def windows_frame(settings: Settings) -> pd.DataFrame:
     frame = pd.DataFrame(
         rows(settings, "SELECT * FROM windows"), columns=[column.name for column in WINDOW_COLUMNS], dtype=object
     )
-    for name in ("window_start", "window_end"):
+    for name in ("window_start", "window_end", "newest_since"):
         frame[name] = pd.to_datetime(frame[name]).dt.tz_convert(None)
     return frame
 
