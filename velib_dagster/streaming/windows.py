@@ -16,6 +16,8 @@ from velib_dagster.streaming.schemas import schema_of
 
 WINDOW: Final = "10 minutes"
 LEAST_WATERMARK_SECONDS: Final = 1800
+_OCCUPANCY_UNITS: Final = 10**12
+"""Parts of a second that occupancy is summed in; a spell of 600 s with 10,000 bikes stays within 64 bits."""
 
 
 def watermark_seconds(max_hold_seconds: int) -> int:
@@ -51,8 +53,8 @@ def window_sums(spells: DataFrame, max_hold_seconds: int) -> DataFrame:
 
 def _sums() -> list[Column]:
     split_known = "mechanical IS NOT NULL AND ebike IS NOT NULL"
-    # Decimals, since a sum of doubles depends on the order in which a restart happens to add them.
-    occupancy = "CAST(CAST(seconds * bikes AS DECIMAL(18, 0)) / CAST(capacity AS DECIMAL(10, 0)) AS DECIMAL(28, 12))"
+    # Whole numbers, since a sum of doubles depends on the order in which a restart happens to add them.
+    occupancy = f"seconds * bikes * {_OCCUPANCY_UNITS} DIV capacity"
     return [
         F.sum("seconds").alias("seconds"),
         _where("true", "seconds").alias("seconds_in_service"),
@@ -65,7 +67,7 @@ def _sums() -> list[Column]:
         _where(split_known, "seconds * mechanical").alias("mechanical_seconds"),
         _where(split_known, "seconds * ebike").alias("ebike_seconds"),
         _where("docks IS NOT NULL", "seconds * docks").alias("docks_seconds"),
-        _where("capacity > 0", occupancy).cast("double").alias("occupancy_seconds"),
+        (_where("capacity > 0", occupancy) / _OCCUPANCY_UNITS).alias("occupancy_seconds"),
         *(
             F.expr(f"{function}(CASE WHEN in_service THEN {value} END)").cast("int").alias(f"{value}_{function}")
             for value in ("bikes", "mechanical", "ebike", "docks")
