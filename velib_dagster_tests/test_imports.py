@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "events": {"settings", "store", "feed"},
     "streaming": {"settings", "store", "feed", "events"},
     "archive": {"settings", "store", "feed", "events"},
+    "statistics": {"settings", "store", "feed", "events", "archive"},
 }
 EVERYTHING = {"orchestration", "definitions", "runtime", "cli"}
 

@@ -117,6 +117,8 @@ class Relation:
     description: str
     columns: tuple[Column, ...]
     view: bool = False
+    over_days: bool = False
+    """A function of the same name and columns gives it for a range of days."""
 
 
 def _means_of(prefix: str, key: tuple[Column, ...], of: str, stations: bool) -> tuple[Relation, Relation]:
@@ -151,4 +153,4 @@ RELATIONS: Final = (
     Relation("polls", "One row for each try to poll the feed, answered or not", columns(PollRecord)),
     Relation("stream_progress", "Where each query of the streaming job is; one row a query", PROGRESS_COLUMNS),
 )
-"""Every table and view of the database, in the order of the documentation."""
+"""Tables and views of the schema and of the streaming job; those of the statistics are in `statistics_columns`."""

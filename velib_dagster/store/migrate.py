@@ -15,6 +15,7 @@ from psycopg import sql
 from velib_dagster.settings import Settings
 from velib_dagster.store.columns import RELATIONS, Relation
 from velib_dagster.store.connect import READER_SECRET, StoreError, StoreUnreachableError, connect, reader_role
+from velib_dagster.store.statistics_columns import FUNCTIONS, STATISTICS, Function
 
 _LOCK: Final = 0x76656C6962
 """Key of the advisory lock that lets one migration at a time into a database."""
@@ -49,6 +50,9 @@ def migrations() -> tuple[Migration, ...]:
 def migrate(settings: Settings, known: tuple[Migration, ...] | None = None) -> int:
     """Bring the feed's database to this program's schema; returns the schema's version. Nothing to do is fine.
 
+    What counts is which migrations were applied, not the highest number: numbers may leave gaps, and one that comes
+    to fill a gap later is applied then.
+
     Raises:
         StoreUnreachableError: PostgreSQL is away.
         StoreError: the schema is newer than this program, or the user lacks a right that is named.
@@ -59,8 +63,8 @@ def migrate(settings: Settings, known: tuple[Migration, ...] | None = None) -> i
         with _connect_or_create(settings) as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             connection.execute(_CREATE_VERSION_TABLE)
-            row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
-            present = cast("int", row[0]) if row else 0
+            applied = {cast("int", row[0]) for row in connection.execute("SELECT version FROM schema_version")}
+            present = max(applied, default=0)
             if present > newest:
                 msg = (
                     f"database {settings.database} has schema version {present}, and this program knows up to "
@@ -68,13 +72,15 @@ def migrate(settings: Settings, known: tuple[Migration, ...] | None = None) -> i
                 )
                 raise StoreError(msg)
             for step in steps:
-                if step.version > present:
+                if step.version not in applied:
                     connection.execute(step.statements.encode())
                     connection.execute(
                         "INSERT INTO schema_version (version, name) VALUES (%s, %s)", (step.version, step.name)
                     )
-            for relation in RELATIONS:  # each time: a description may change without a migration
+            for relation in (*RELATIONS, *STATISTICS):  # each time: a description may change without a migration
                 _comment(connection, relation)
+            for function in FUNCTIONS:
+                _comment_function(connection, function)
             _allow_reader(connection, settings)
     except psycopg.errors.InsufficientPrivilege as error:
         msg = (
@@ -118,6 +124,15 @@ def _comment(connection: psycopg.Connection[tuple[object, ...]], relation: Relat
         ),
     ]
     connection.execute(sql.SQL("; ").join(statements))
+    if relation.over_days:
+        meaning = f"{relation.description}; over the days from_day to to_day, both included"
+        _comment_function(connection, Function(relation.name, ("date", "date"), meaning))
+
+
+def _comment_function(connection: psycopg.Connection[tuple[object, ...]], function: Function) -> None:
+    types = sql.SQL(", ").join(sql.Identifier(name) for name in function.arguments)
+    statement = sql.SQL("COMMENT ON FUNCTION {} ({}) IS {}")
+    connection.execute(statement.format(sql.Identifier(function.name), types, sql.Literal(function.description)))
 
 
 def _allow_reader(connection: psycopg.Connection[tuple[object, ...]], settings: Settings) -> None:
@@ -139,6 +154,8 @@ def _allow_reader(connection: psycopg.Connection[tuple[object, ...]], settings: 
         "GRANT USAGE ON SCHEMA public TO {role}",
         "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
         "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {role}",
+        # Everybody's by default; a server may have taken that away.
+        "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}",
     ):
         connection.execute(
             sql.SQL(statement).format(

@@ -11,9 +11,12 @@ from velib_dagster.settings import Settings
 from velib_dagster.store.columns import RELATIONS
 from velib_dagster.store.connect import StoreError, StoreUnreachableError, connect, dsn
 from velib_dagster.store.migrate import Migration, migrate, migrations
+from velib_dagster.store.statistics_columns import FUNCTIONS, STATISTICS
 from velib_dagster.store.upsert import Connection
 
 pytestmark = pytest.mark.postgres
+
+EVERYTHING = (*RELATIONS, *STATISTICS)
 
 SQL_TYPES = {
     "str": {"text"},
@@ -22,6 +25,8 @@ SQL_TYPES = {
     "float": {"double precision"},
     "bool": {"boolean"},
     "datetime": {"timestamp with time zone"},
+    "date": {"date"},
+    "list": {"double precision[]"},
     "dict": {"jsonb"},
     "NetworkTotals": {"jsonb"},
     "LastUsable": {"jsonb"},
@@ -36,7 +41,7 @@ def test_a_missing_database_is_made_and_migrating_again_changes_nothing(
     assert migrate(settings) == newest
     assert migrate(settings) == newest
     with connect(settings) as connection:
-        assert connection.execute("SELECT count(*) FROM schema_version").fetchone() == (newest,)
+        assert connection.execute("SELECT count(*) FROM schema_version").fetchone() == (len(migrations()),)
 
 
 def test_two_migrations_at_once_are_fine(postgres_settings: Settings, fresh_feed: Callable[..., Settings]) -> None:
@@ -48,6 +53,18 @@ def test_two_migrations_at_once_are_fine(postgres_settings: Settings, fresh_feed
     for thread in threads:
         thread.join()
     assert versions == [migrations()[-1].version] * 4
+
+
+def test_a_number_that_comes_to_fill_a_gap_later_is_applied_then(database: Settings) -> None:
+    ninth = Migration(9009, "9009_ninth.sql", "CREATE TABLE ninth (x integer)")
+    eighth = Migration(9008, "9008_eighth.sql", "CREATE TABLE eighth (x integer)")
+    assert migrate(database, (*migrations(), ninth)) == 9009
+    assert migrate(database, (*migrations(), eighth, ninth)) == 9009
+    with connect(database) as connection:
+        assert connection.execute("SELECT to_regclass('eighth')::text, to_regclass('ninth')::text").fetchone() == (
+            "eighth",
+            "ninth",
+        )
 
 
 def test_a_newer_schema_is_refused(database: Settings) -> None:
@@ -110,8 +127,8 @@ def test_every_table_and_column_has_the_one_definitions_order_type_and_comment(c
     tables: dict[object, list[tuple[object, ...]]] = {}
     for row in found:
         tables.setdefault(row[0], []).append(row)
-    assert set(tables) == {relation.name for relation in RELATIONS}
-    for relation in RELATIONS:
+    assert set(tables) == {relation.name for relation in EVERYTHING}
+    for relation in EVERYTHING:
         rows = tables[relation.name]
         assert {row[1] for row in rows} == {relation.description}
         assert [row[2] for row in rows] == [column.name for column in relation.columns], relation.name
@@ -121,9 +138,31 @@ def test_every_table_and_column_has_the_one_definitions_order_type_and_comment(c
             assert str(row[4]) in SQL_TYPES[column.type.__name__], (relation.name, column.name)
             if row[6] == "r":
                 assert row[5] == (not column.nullable), (relation.name, column.name)
-    by_name = {relation.name: relation for relation in RELATIONS}
+    by_name = {relation.name: relation for relation in EVERYTHING}
     assert by_name["station_states"].columns == columns(StationState)
     assert by_name["polls"].columns == columns(PollRecord)
+
+
+def test_every_function_has_its_comment_and_gives_the_columns_of_its_view(connection: Connection) -> None:
+    found = connection.execute(
+        "SELECT p.proname::text, obj_description(p.oid), p.proargnames[pronargs + 1:],"
+        " (SELECT array_agg(format_type(t, NULL) ORDER BY n) FROM unnest(p.proallargtypes[pronargs + 1:])"
+        "  WITH ORDINALITY AS u (t, n)),"
+        " (SELECT array_agg(format_type(a.atttypid, NULL) ORDER BY a.attnum) FROM pg_attribute a"
+        "  WHERE a.attrelid = to_regclass(p.proname::text) AND a.attnum > 0)"
+        " FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace"
+    ).fetchall()
+    over_days = {relation.name: relation for relation in STATISTICS if relation.over_days}
+    others = {function.name: function.description for function in FUNCTIONS}
+    assert {row[0] for row in found} == over_days.keys() | others.keys()
+    for name, comment, columns_given, types, types_of_view in found:
+        if name in others:
+            assert comment == others[str(name)]
+            continue
+        relation = over_days[str(name)]
+        assert comment == f"{relation.description}; over the days from_day to to_day, both included"
+        assert columns_given == [column.name for column in relation.columns]
+        assert types == types_of_view
 
 
 def test_the_reader_reads_in_the_feeds_time_zone_and_writes_nothing(database: Settings, connection: Connection) -> None:
@@ -132,13 +171,19 @@ def test_the_reader_reads_in_the_feeds_time_zone_and_writes_nothing(database: Se
     with psycopg.connect(dsn(database)) as reader:
         assert reader.execute("SHOW timezone").fetchone() == ("Europe/Paris",)
         assert reader.execute("SHOW search_path").fetchone() == ("public",)
-        for relation in (*(relation.name for relation in RELATIONS), "made_later"):
+        for relation in (*(relation.name for relation in EVERYTHING), "made_later"):
             reader.execute(f"SELECT * FROM {relation} LIMIT 1")  # type: ignore[arg-type]
+        for relation in STATISTICS:
+            if relation.over_days:
+                reader.execute(f"SELECT * FROM {relation.name}('2024-11-06', '2024-11-07')")  # type: ignore[arg-type]
         reader.commit()
         reader.execute("SET default_transaction_read_only = off")
         reader.commit()
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             reader.execute("DELETE FROM polls")
+        reader.rollback()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("DELETE FROM station_days")
 
 
 def test_an_unreachable_server_is_named_without_the_password(tmp_path: object, database: Settings) -> None:
