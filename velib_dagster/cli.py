@@ -277,6 +277,45 @@ def live(
 
 
 @app.command()
+def stats(
+    subject: Annotated[str, typer.Argument(help="stations, zones, cells, empty or full.")],
+    days: Annotated[
+        str | None, typer.Option(help="First and last day, A..B (2024-11-06..2024-11-07), or one day. Default: all.")
+    ] = None,
+    as_sql: Annotated[
+        bool, typer.Option("--sql", help="Print the PostgreSQL statement instead of running it.")
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write all columns to this CSV file.")] = None,
+    top: Annotated[
+        int | None, typer.Option(help="How many rows. Default: 20 in the terminal, else all.", min=1)
+    ] = None,
+    home: Home = None,
+    feed: FeedName = None,
+) -> None:
+    """Show the long-term statistics of stations, zones or H3 cells, or which stations are at times empty or full."""
+    from velib_dagster.store import statistics_tables
+    from velib_dagster.store.statistics_reads import Days
+
+    about = statistics_tables.subject_named(subject)
+    asked = _days(days)
+    if asked is not None and asked[0] > asked[1]:
+        raise VelibError(f"--days {days}: the first day is after the last")
+    of_days = Days(*asked) if asked else None
+    if as_sql:
+        typer.echo(statistics_tables.statement(about, of_days, top))
+        return
+    settings = Settings.load(home, feed)
+    if csv is None:
+        console.print(statistics_tables.table(settings, about, of_days, top))
+        return
+    done = statistics_tables.write_csv(settings, about, csv, of_days, top)
+    simulated = "SIMULATED " if settings.feed.simulated else ""
+    console.print(f"{simulated}{done.rows} rows in {done.path}", highlight=False, soft_wrap=True)
+    if not simulated:
+        console.print(CREDIT, style="dim")
+
+
+@app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     home: Home = None,

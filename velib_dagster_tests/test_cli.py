@@ -44,6 +44,9 @@ def test_the_commands_are_those_of_the_readme() -> None:
         (["export", "x.csv", "--days", "yesterday"], "--days yesterday"),
         (["export", "x.csv", "--rows", "bikes"], "--rows bikes"),
         (["export", "x.csv"], "no finished spell yet"),
+        (["stats", "bikes"], "stats bikes: one of stations, zones, cells, empty, full"),
+        (["stats", "zones", "--days", "2024-11-07..2024-11-06"], "2024-11-07..2024-11-06: the first day is after the"),
+        (["stats", "zones"], "velib up"),
         (["backfill", "missing"], "missing"),
         (["produce", "--once"], "velib up"),
         (["dsn"], "velib up"),
@@ -55,6 +58,16 @@ def test_an_error_is_a_sentence_and_no_traceback(words: list[str], told: str, tm
     assert shown.returncode == 1, shown.stdout
     assert told in shown.stderr
     assert "Traceback" not in shown.stderr + shown.stdout
+
+
+def test_the_sql_of_statistics_is_printed_without_a_platform(tmp_path: Path) -> None:
+    words = ("stats", "empty", "--days", "2024-11-06..2024-11-07", "--top", "5", "--sql")
+    shown = velib(*words, home=tmp_path)
+    assert shown.stdout == (
+        "SELECT * FROM empty_stations('2024-11-06', '2024-11-07') ORDER BY seconds_empty DESC, station_code LIMIT 5;\n"
+    )
+    assert velib("stats", "zones", "--sql", home=tmp_path).stdout.startswith("SELECT * FROM zone_stats ORDER BY")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_without_recordings_starts_nothing(tmp_path: Path) -> None:
