@@ -75,7 +75,7 @@ def backfill(
     home: Home = None,
 ) -> None:
     """Send recorded answers through the very same path as the live feed, then wait until all stores hold them."""
-    from velib_dagster.runtime.backfill import backfill_recordings
+    from velib_dagster.runtime.backfill import backfill_recordings, compute_statistics
     from velib_dagster.runtime.up import backfill_services
 
     chosen = home or os.environ.get("VELIB_HOME")
@@ -88,13 +88,14 @@ def backfill(
         ready = time.monotonic()
         done = backfill_recordings(running, folder, console)
         seconds = time.monotonic() - ready
+        days = compute_statistics(running, console)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(done.kinds.items()))
     if not done.fetched and not done.kinds:
         console.print(f"nothing new: all {done.recordings - done.late} recordings were published before")
     else:
         console.print(
             f"{done.fetched} recordings in {seconds:.0f} s (services up in {ready - started:.0f} s): {kinds}; "
-            f"{done.spells} spells in {settings.archive}"
+            f"{done.spells} spells in {settings.archive}; statistics of {days} days in PostgreSQL (velib stats)"
         )
         console.print(CREDIT, style="dim")
     if done.late:

@@ -12,11 +12,12 @@ from velib_dagster.orchestration.jobs import default_jobs
 from velib_dagster.orchestration.live_windows import live_specs, streaming_progress_sensor
 from velib_dagster.orchestration.raw_snapshots import raw_snapshots
 from velib_dagster.orchestration.references import reference_specs
-from velib_dagster.orchestration.resources import Platform
+from velib_dagster.orchestration.resources import Platform, Spark
 from velib_dagster.orchestration.retention import storage
 from velib_dagster.orchestration.schedules import default_schedules
 from velib_dagster.orchestration.sensors import new_snapshots_sensor
 from velib_dagster.orchestration.station_events import station_events
+from velib_dagster.orchestration.statistics import statistics_assets
 from velib_dagster.settings import Settings
 
 
@@ -36,6 +37,7 @@ def build_defs(
         raw_snapshots,
         station_events,
         csv_archive,
+        statistics_assets(known),
         storage,
         *live_specs(known),
         *reference_specs(known),
@@ -45,7 +47,7 @@ def build_defs(
         jobs=default_jobs,
         schedules=default_schedules(),
         sensors=[new_snapshots_sensor(), streaming_progress_sensor()],
-        resources={"platform": Platform(), **(resource_overrides or {})},
+        resources={"platform": Platform(), "spark": Spark(), **(resource_overrides or {})},
         # Also for runs started by hand: a process for each step takes longer to start than the step runs.
         executor=dg.in_process_executor,
     )

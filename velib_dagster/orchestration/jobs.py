@@ -13,6 +13,7 @@ POLL_FEED: Final = "poll_feed"
 PRODUCER: Final = "producer"
 ARCHIVE_EVENTS: Final = "archive_events"
 RETENTION: Final = "retention"
+STATISTICS: Final = "statistics_of_day"
 FREQUENT_JOBS: Final = (POLL_FEED, PRODUCER, ARCHIVE_EVENTS, RETENTION)
 """Jobs whose runs pile up: hundreds a day, of assets without partitions. Only their runs may be deleted."""
 
@@ -53,4 +54,12 @@ retention: Final = dg.define_asset_job(
     tags=_tags("upkeep", 600),
 )
 
-default_jobs: Final = (poll_feed, producer, archive_events, retention)
+statistics_of_day: Final = dg.define_asset_job(
+    STATISTICS,
+    selection=dg.AssetSelection.groups("statistics"),
+    description="The statistics of one day (partition), proved before they are written; due days by themselves.",
+    executor_def=dg.in_process_executor,
+    tags=_tags("statistics", 1800),
+)
+
+default_jobs: Final = (poll_feed, producer, archive_events, retention, statistics_of_day)

@@ -3,9 +3,14 @@
 No logic of any asset belongs here. `definitions.build_defs` wires it; tests give their own home.
 """
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
-from velib_dagster.settings import Settings
+from velib_dagster.settings import LOOPBACK, Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -20,3 +25,34 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
             SettingsError: the home's file or a setting can't be used; the message says which.
         """
         return Settings.load(self.home)
+
+
+class Spark(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """One Spark session in the run's own process, by dagster-pyspark; its Java starts when a session is first asked for.
+
+    The environment's JAVA_HOME is the Java that it runs on. Dagster's streaming job has a process of its own.
+    """
+
+    master: str = "local[2]"
+    driver_memory: str = "1g"
+
+    def session(self) -> "SparkSession":
+        """The session, for batch work: UTC, few partitions, nothing listening beyond loopback."""
+        # Not at the top: the runs of each minute load this module too, and pyspark takes a second.
+        from dagster_pyspark import LazyPySparkResource  # noqa: PLC0415
+
+        config = {
+            "spark.master": self.master,
+            "spark.app.name": "velib statistics",
+            "spark.driver.memory": self.driver_memory,
+            "spark.driver.host": LOOPBACK,
+            "spark.driver.bindAddress": LOOPBACK,
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+            "spark.sql.session.timeZone": "UTC",
+            "spark.sql.shuffle.partitions": "2",
+            "spark.sql.adaptive.enabled": "false",
+            "spark.log.level": "ERROR",
+        }
+        session: SparkSession = LazyPySparkResource(spark_config=config).spark_session
+        return session

@@ -5,6 +5,7 @@ simulated home.
 """
 
 import fcntl
+import os
 import threading
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -28,6 +29,9 @@ from velib_dagster.events.topics import TOPICS
 from velib_dagster.feed.poll import poll_recordings
 from velib_dagster.feed.recordings import Recording, list_recordings
 from velib_dagster.feed.snapshots import SnapshotStore
+from velib_dagster.orchestration.due_days import due_now
+from velib_dagster.orchestration.statistics import ASSETS
+from velib_dagster.runtime import dagster_services
 from velib_dagster.runtime.status import is_running
 from velib_dagster.settings import Settings, VelibError
 from velib_dagster.store.connect import connect
@@ -141,6 +145,26 @@ def _publish(settings: Settings, new: Sequence[Recording], done: Backfilled, pro
     thread.join()
     # a home's own producer may have sent some of them
     progress.update(publishing, completed=len(new))
+
+
+def compute_statistics(settings: Settings, console: Console) -> int:
+    """Compute the days whose archive has grown since their statistics, as runs of Dagster; returns how many.
+
+    Raises:
+        StatisticsFailedError: one or more days failed; the others are computed.
+        ArchiveError, StoreError: the archive is damaged, or PostgreSQL is away.
+    """
+    due = due_now(settings, tuple(ASSETS), datetime.now(UTC))
+    if not due:
+        return 0
+    dagster_services.prepare(settings)
+    os.environ.update(dagster_services.environment(settings))
+    from velib_dagster.orchestration.run_days import materialize_days  # noqa: PLC0415 - it loads all definitions
+
+    with _progress(console) as progress:
+        task = progress.add_task("statistics of days", total=len(due))
+        materialize_days(settings, reversed(due), lambda _: progress.advance(task))
+    return len(due)
 
 
 _GOING_ON: Final = object()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the name of all Spark documentation
 from pyspark.sql.types import (
@@ -40,6 +41,21 @@ def schema_of(table: Sequence[Column]) -> StructType:
 
 SPELLS: Final = schema_of(columns(Spell))
 """Spark schema of the archive."""
+
+
+_ARROW: Final[dict[type, pa.DataType]] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    date: pa.date32(),
+    datetime: pa.timestamp("us", tz="UTC"),
+}
+
+
+def empty_table(table: Sequence[Column]) -> pa.Table:
+    """An Arrow table without rows, as Spark would give it."""
+    return pa.schema([pa.field(column.name, _ARROW[column.type]) for column in table]).empty_table()
 
 
 def conforming(frame: DataFrame, table: Sequence[Column]) -> DataFrame:

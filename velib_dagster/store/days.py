@@ -8,6 +8,7 @@ from datetime import date
 from typing import Final, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from velib_dagster.events.records import Column
@@ -41,6 +42,12 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "full_stations": ("full", "cluster_full"),
 }
 """The kinds of episodes that are an asset's own."""
+
+
+def own_rows(asset: str, rows: pa.Table) -> pa.Table:
+    """The asset's own of a table's rows: episodes of its kinds, all rows of any other table."""
+    kinds = KINDS.get(asset)
+    return rows if kinds is None else rows.filter(pc.is_in(rows["kind"], pa.array(kinds)))
 
 
 def replace_day(

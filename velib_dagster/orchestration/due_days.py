@@ -1,0 +1,72 @@
+"""Which days' statistics are due: what the archive has against what is computed.
+
+A day is due when its file has grown since, today once an hour, a day never computed at once. Called by the schedule
+`statistics_of_due_days`; the days of the partitions are told here too.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from velib_dagster.archive.reader import committed_files
+from velib_dagster.settings import Settings
+
+TODAY_EVERY: Final = timedelta(minutes=55)
+"""Today is computed again once it was computed so long ago: hourly, with ticks every ten minutes."""
+EMPTY_ARCHIVE_DAYS: Final = 7
+"""Where nothing is archived yet, partitions begin so many days ago: history may come in by a backfill."""
+
+
+@dataclass(frozen=True)
+class Computed:
+    """One asset's statistics of one day: the committed length of the day's file that they were computed from."""
+
+    asset: str
+    day: date
+    archived_bytes: int
+    at: datetime
+
+
+def first_day(settings: Settings, now: datetime) -> date:
+    """The day that the partitions begin with: the archive's first.
+
+    Raises:
+        ArchiveError: the archive is damaged.
+    """
+    files = committed_files(settings.archive)
+    today = now.astimezone(settings.feed.zone_info).date()
+    return files[0].day if files else today - timedelta(days=EMPTY_ARCHIVE_DAYS)
+
+
+def due_days(
+    archived: Mapping[date, int], computed: Iterable[Computed], assets: Sequence[str], now: datetime, today: date
+) -> list[date]:
+    """The days to compute, newest first. `archived` has the committed bytes of each day's file."""
+    known = {(row.day, row.asset): row for row in computed}
+    due = []
+    for day, length in archived.items():
+        rows = [known.get((day, asset)) for asset in assets]
+        stale = [row for row in rows if row is None or row.archived_bytes != length]
+        settled = day == today and all(row is not None and now - row.at < TODAY_EVERY for row in stale)
+        if stale and not settled:
+            due.append(day)
+    return sorted(due, reverse=True)
+
+
+def due_now(settings: Settings, assets: Sequence[str], now: datetime) -> list[date]:
+    """The days to compute now, newest first, by what the archive and PostgreSQL say.
+
+    Raises:
+        ArchiveError: the archive is damaged.
+        StoreError: PostgreSQL can't be read.
+    """
+    from velib_dagster.store.connect import connect  # noqa: PLC0415 - psycopg takes a third of a second
+    from velib_dagster.store.statistics_reads import computed_days  # noqa: PLC0415
+
+    archived = {file.day: file.length for file in committed_files(settings.archive)}
+    with connect(settings) as connection:
+        computed = [
+            Computed(row.asset, row.day, row.archived_bytes, row.computed_at) for row in computed_days(connection)
+        ]
+    return due_days(archived, computed, assets, now, now.astimezone(settings.feed.zone_info).date())
