@@ -28,7 +28,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class Spark(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """One Spark session in the run's own process, by dagster-pyspark; its Java starts when a session is first asked for.
+    """One Spark session in the run's own process, by dagster-pyspark; Java starts when one is first asked for.
 
     The environment's JAVA_HOME is the Java that it runs on. Dagster's streaming job has a process of its own.
     """

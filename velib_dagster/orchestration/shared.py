@@ -70,7 +70,7 @@ def local_clock(settings: Settings, moment: datetime) -> str:
 
 
 def earlier_run_going(instance: dg.DagsterInstance, job_name: str, stuck_after: timedelta = STUCK_AFTER) -> str | None:
-    """Words about an earlier run of the job that is still going, None where there is none younger than `stuck_after`."""
+    """Words about an earlier run of the job that is still going, None where none is younger than `stuck_after`."""
     found = instance.get_run_records(
         dg.RunsFilter(job_name=job_name, statuses=list(GOING), created_after=datetime.now(UTC) - stuck_after),
         limit=1,
