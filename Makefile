@@ -1,5 +1,5 @@
 # The two commands a newcomer needs: make run, make test. Both do all the set-up.
-.PHONY: setup run test test-fast lint lock browser help
+.PHONY: setup run demo test test-fast lint lock browser help
 SHELL := /bin/bash
 PYTHON ?= python3
 UV = $(shell command -v uv || echo .uv/bin/uv)
@@ -22,6 +22,12 @@ setup: .venv/.complete  ## build .venv from requirements.lock (gets uv if it is 
 
 run: setup  ## start everything: feed, Kafka, Spark, PostgreSQL, Dagster, MLflow
 	@exec .venv/bin/velib up
+
+DEMO ?= $(HOME)/.local/share/velib-dagster/demo
+demo: setup  ## a week of the simulated network through the whole chain, with its statistics; UP=1 leaves the pages open
+	@[ -d $(DEMO)/answers ] || .venv/bin/velib simulate --days 7 --every 300 --into $(DEMO)/answers
+	@VELIB_FEED=simulated .venv/bin/velib backfill $(DEMO)/answers --home $(DEMO)/home
+	@[ -z "$(UP)" ] || exec .venv/bin/velib up --home $(DEMO)/home
 
 test: setup browser  ## run every test
 	.venv/bin/python -m pytest $(PYTEST_ARGS)

@@ -25,21 +25,18 @@ def part_of(process: psutil.Process) -> str:
     words = " ".join(process.cmdline())
     for mark, part in (
         ("kafka.Kafka", "Kafka"),
-        ("spark-submit", "Spark (Java)"),
-        ("org.apache.spark", "Spark (Java)"),
-        ("velib_dagster.cli stream", "Spark (Python)"),
-        ("spark/streaming", "Spark (Python)"),
+        ("java", "Spark (Java)"),
+        ("cli stream", "Spark (Python)"),
         ("mlflow", "MLflow"),
-        ("dagster-webserver", "Dagster webserver"),
         ("dagster_webserver", "Dagster webserver"),
         ("dagster._daemon", "Dagster daemon"),
-        ("dagster-daemon", "Dagster daemon"),
-        ("code-server", "Dagster code server and its runs"),
-        ("dagster", "Dagster code server and its runs"),
+        ("-m dagster api grpc", "Dagster code server"),
+        ("-m dagster", "Dagster runs"),
+        ("dagster api", "Dagster runs"),
         ("postgres", "PostgreSQL"),
-        ("simulate", "simulated feed"),
-        ("poll --standby", "standby poller"),
-        ("velib", "velib itself"),
+        ("cli simulate", "simulated feed"),
+        ("--standby", "standby poller"),
+        ("velib_dagster.cli", "velib itself"),
     ):
         if mark in words:
             return part
@@ -74,6 +71,11 @@ class Sampler:
         for part, megabytes in self._memory.items():
             found.setdefault(part, Usage()).peak_mb = megabytes
         return found
+
+    def snapshot(self) -> dict[str, float]:
+        """CPU seconds of each part so far."""
+        self.sample(with_memory=False)
+        return {part: usage.cpu_seconds for part, usage in self.by_part().items()}
 
     def _run(self) -> None:
         began = time.monotonic()
