@@ -60,9 +60,9 @@ def days_from_text(text: str, timezone: str = "Europe/Paris") -> Days:
     Raises:
         StatisticsError: it is neither.
     """
-    first, _, last = text.partition("..")
+    first, dots, last = text.partition("..")
     try:
-        return Days(date.fromisoformat(first), date.fromisoformat(last or first), timezone)
+        return Days(date.fromisoformat(first), date.fromisoformat(last if dots else first), timezone)
     except ValueError as error:
         msg = f"days {text!r}: write 2024-11-07..2024-11-10, or one day"
         raise StatisticsError(msg) from error

@@ -18,9 +18,10 @@ LOW: Final = 2
 
 _SPLIT: Final = "mechanical IS NOT NULL AND ebike IS NOT NULL"
 _BALANCE: Final = "docks IS NOT NULL AND capacity > 0"
-# Decimals, since a sum of doubles depends on the order in which rows happen to be added.
+# Decimals, since a sum of doubles depends on the order in which rows happen to be added; nullif, since Spark may
+# compute a shared expression before it looks at the condition.
 _OCCUPANCY: Final = (
-    "CAST(CAST(seconds * bikes AS DECIMAL(18, 0)) / CAST(capacity AS DECIMAL(10, 0)) AS DECIMAL(28, 12))"
+    "CAST(CAST(seconds * bikes AS DECIMAL(18, 0)) / CAST(nullif(capacity, 0) AS DECIMAL(10, 0)) AS DECIMAL(28, 12))"
 )
 
 _SERVED: Final = {
@@ -77,9 +78,9 @@ def hour_sums(spells: DataFrame) -> DataFrame:
     )
 
 
-def rolled_up(sums: DataFrame, key: Sequence[str], *more: Column) -> DataFrame:
-    """One row per key: `SUMMED`, and further aggregates."""
-    return sums.groupBy(*key).agg(*(_rolled_up(name).alias(name) for name in SUMMED), *more)
+def rolled_up(sums: DataFrame, key: Sequence[str]) -> DataFrame:
+    """One row per key: `SUMMED` over its hours and stations."""
+    return sums.groupBy(*key).agg(*(_rolled_up(name).alias(name) for name in SUMMED))
 
 
 def _rolled_up(name: str) -> Column:

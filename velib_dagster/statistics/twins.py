@@ -3,6 +3,8 @@
 The queries are the files in `sql/`, one a table, for an analyst to read and change; here they are only run.
 """
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
 from pyspark.sql import DataFrame
@@ -10,24 +12,45 @@ from pyspark.sql import DataFrame
 from velib_dagster.statistics.days import Days
 from velib_dagster.statistics.schemas import conforming
 from velib_dagster.statistics.spells import check_session
-from velib_dagster.statistics.tables import TABLES, Statistics
+from velib_dagster.statistics.tables import TABLES
 
 
-def statistics(spells: DataFrame, days: Days) -> Statistics:
-    """The tables of the days, as `tables.statistics` gives them.
+def statistics(spells: DataFrame, days: Days, names: Collection[str] = tuple(TABLES)) -> dict[str, DataFrame]:
+    """The named tables of the days, not computed yet, as `tables.statistics` gives them.
 
     Raises:
         StatisticsError: the session's time zone is not UTC.
     """
+    return _tables(_prepared(spells, days), days.timezone, names)
+
+
+@contextmanager
+def kept_statistics(
+    spells: DataFrame, days: Days, names: Collection[str] = tuple(TABLES)
+) -> Iterator[dict[str, DataFrame]]:
+    """The same for whoever wants several tables: the prepared spells are computed once and kept in the block.
+
+    Raises:
+        StatisticsError: the session's time zone is not UTC.
+    """
+    ready = _prepared(spells, days).persist()
+    try:
+        yield _tables(ready, days.timezone, names)
+    finally:
+        ready.unpersist()
+
+
+def _prepared(spells: DataFrame, days: Days) -> DataFrame:
     check_session(spells)
-    bounds = {"timezone": days.timezone, "first_day": days.first, "last_day": days.last}
-    ready = _run("spells", bounds, spells=spells)
+    return _run("spells", {"timezone": days.timezone, "first_day": days.first, "last_day": days.last}, spells=spells)
+
+
+def _tables(ready: DataFrame, timezone: str, names: Collection[str]) -> dict[str, DataFrame]:
     runs = _run("runs", {}, spells=ready)
-    tables = {
-        name: conforming(_run(name, {"timezone": days.timezone}, spells=ready, runs=runs), table.columns)
-        for name, table in TABLES.items()
+    return {
+        name: conforming(_run(name, {"timezone": timezone}, spells=ready, runs=runs), TABLES[name].columns)
+        for name in names
     }
-    return Statistics(tables, (ready, runs))
 
 
 def query(name: str) -> str:

@@ -24,13 +24,21 @@ def area_days(sums: DataFrame, runs: DataFrame, area: Area) -> DataFrame:
     `sums` are those of `sums.hour_sums`, `runs` those of `runs.runs`.
     """
     key = [area, "day"]
-    by_station = rolled_up(sums, ["station_code", *key])
-    days = rolled_up(by_station, key, F.count("*").alias("stations"))
+    days = rolled_up(sums, key).join(_stations(sums, key), key)
     return conforming(days.join(joint_seconds(runs, area), key), _DAY_TABLES[area])
 
 
 def zone_hours(sums: DataFrame) -> DataFrame:
     """One row per zone and hour with a known second of a station there."""
     key = ["zone", *HOUR]
-    by_station = rolled_up(sums, ["station_code", *key])
-    return conforming(rolled_up(by_station, key, F.count("*").alias("stations")), ZONE_HOURS)
+    return conforming(
+        rolled_up(sums, key).join(_stations(sums, ["zone", "hour_start"]), ["zone", "hour_start"]), ZONE_HOURS
+    )
+
+
+def _stations(sums: DataFrame, key: list[str]) -> DataFrame:
+    """How many stations have a row, by key.
+
+    Apart from the sums: a distinct count among them would keep Spark off its fast aggregation.
+    """
+    return sums.select(*key, "station_code").distinct().groupBy(*key).agg(F.count("*").alias("stations"))

@@ -150,6 +150,8 @@ def _allow_reader(connection: psycopg.Connection[tuple[object, ...]], settings: 
         "ALTER ROLE {role} IN DATABASE {database} SET search_path = public",
         "ALTER ROLE {role} IN DATABASE {database} SET timezone = {timezone}",
         "ALTER ROLE {role} IN DATABASE {database} SET default_transaction_read_only = on",
+        # Compiling the many expressions of a statistics query takes longer than running it.
+        "ALTER ROLE {role} IN DATABASE {database} SET jit = off",
         "GRANT CONNECT ON DATABASE {database} TO {role}",
         "GRANT USAGE ON SCHEMA public TO {role}",
         "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",

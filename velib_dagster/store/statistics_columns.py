@@ -283,6 +283,16 @@ class Function:
 
 FUNCTIONS: Final = (
     Function(
+        "open_episodes_joined",
+        ("date", "date"),
+        "The part of episodes_joined that had an open piece, which is all that can be joined",
+    ),
+    Function(
+        "percentile_of",
+        ("_int4", "_int4", "float8"),
+        "percentile_cont over the numbers of two arrays, each in ascending order; NULL if both are empty",
+    ),
+    Function(
         "computed_span",
         ("text", "date", "date"),
         "Of an asset and a range of days: its length between the first and the last computed day, the days computed,"

@@ -22,9 +22,11 @@ SELECT
     ) AS mechanical_seconds,
     coalesce(sum(seconds * ebike) FILTER (WHERE in_service AND mechanical IS NOT NULL), 0) AS ebike_seconds,
     coalesce(sum(seconds * docks) FILTER (WHERE in_service), 0) AS docks_seconds,
-    -- Decimals, so that the sum does not depend on the order of the rows.
+    -- Decimals, so that the sum does not depend on the order of the rows. nullif, since a filter may be
+    -- applied after its value was computed.
     CAST(coalesce(sum(
-        CAST(CAST(seconds * bikes AS DECIMAL(18, 0)) / CAST(capacity AS DECIMAL(10, 0)) AS DECIMAL(28, 12))
+        CAST(CAST(seconds * bikes AS DECIMAL(18, 0)) / CAST(nullif(capacity, 0) AS DECIMAL(10, 0))
+        AS DECIMAL(28, 12))
     ) FILTER (WHERE in_service AND capacity > 0), 0) AS DOUBLE) AS occupancy_seconds,
     min(bikes) FILTER (WHERE in_service) AS bikes_min,
     max(bikes) FILTER (WHERE in_service) AS bikes_max,

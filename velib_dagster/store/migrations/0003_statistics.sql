@@ -238,14 +238,59 @@ SELECT
     ),
     count(*) FILTER (WHERE c.day BETWEEN from_day AND to_day),
     coalesce(sum(c.network_seconds) FILTER (WHERE c.day BETWEEN from_day AND to_day), 0)::bigint,
-    coalesce(bool_and(
-        EXISTS (SELECT FROM computed_days AS e WHERE e.asset = 'empty_stations' AND e.day = c.day)
-    ) FILTER (WHERE c.day BETWEEN from_day AND to_day), false),
-    coalesce(bool_and(
-        EXISTS (SELECT FROM computed_days AS e WHERE e.asset = 'full_stations' AND e.day = c.day)
-    ) FILTER (WHERE c.day BETWEEN from_day AND to_day), false)
+    coalesce(bool_and(emptied.day IS NOT NULL) FILTER (WHERE c.day BETWEEN from_day AND to_day), false),
+    coalesce(bool_and(filled.day IS NOT NULL) FILTER (WHERE c.day BETWEEN from_day AND to_day), false)
 FROM computed_days AS c
+-- Joins, since PostgreSQL does not run a query in parallel all through that holds EXISTS.
+LEFT JOIN computed_days AS emptied ON emptied.asset = 'empty_stations' AND emptied.day = c.day
+LEFT JOIN computed_days AS filled ON filled.asset = 'full_stations' AND filled.day = c.day
 WHERE c.asset = asset_name;
+END;
+
+-- Of the pieces with an open end, those that touch are one episode: where its start was not seen and the piece before
+-- ends there, also open, it goes on.
+CREATE FUNCTION open_episodes_joined(from_day date, to_day date)
+RETURNS TABLE (
+    kind         text,
+    station_code text,
+    since        timestamptz,
+    until        timestamptz,
+    seconds      bigint,
+    open_start   boolean,
+    open_end     boolean,
+    zone         text,
+    first_day    date,
+    last_day     date
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+SELECT
+    numbered.kind,
+    numbered.station_code,
+    min(numbered.since),
+    max(numbered.until),
+    sum(numbered.seconds),
+    bool_and(numbered.open_start),
+    bool_and(numbered.open_end),
+    (array_agg(numbered.zone ORDER BY numbered.since))[1],
+    min(numbered.day),
+    max(numbered.day)
+FROM (
+    SELECT
+        marked.*,
+        count(*) FILTER (WHERE NOT marked.continues)
+            OVER (PARTITION BY marked.kind, marked.station_code ORDER BY marked.since) AS number
+    FROM (
+        SELECT
+            e.*,
+            coalesce(e.open_start AND lag(e.open_end) OVER before AND lag(e.until) OVER before = e.since, false)
+                AS continues
+        FROM episodes AS e
+        WHERE e.day BETWEEN from_day AND to_day AND (e.open_start OR e.open_end)
+        WINDOW before AS (PARTITION BY e.kind, e.station_code ORDER BY e.since)
+    ) AS marked
+) AS numbered
+GROUP BY numbered.kind, numbered.station_code, numbered.number;
 END;
 
 -- Only an open piece can have a neighbour to join: the rest, nearly all, is passed on as it is.
@@ -270,28 +315,54 @@ FROM episodes AS e
 WHERE e.day BETWEEN from_day AND to_day AND NOT e.open_start AND NOT e.open_end
 UNION ALL
 SELECT
-    numbered.kind, numbered.station_code, min(numbered.since), max(numbered.until), sum(numbered.seconds),
-    bool_and(numbered.open_start), bool_and(numbered.open_end),
-    (array_agg(numbered.zone ORDER BY numbered.since))[1], min(numbered.day), max(numbered.day)
-FROM (
-    SELECT
-        marked.*,
-        count(*) FILTER (WHERE NOT marked.continues)
-            OVER (PARTITION BY marked.kind, marked.station_code ORDER BY marked.since) AS number
-    FROM (
-        SELECT
-            e.*,
-            coalesce(e.open_start AND lag(e.open_end) OVER before AND lag(e.until) OVER before = e.since, false)
-                AS continues
-        FROM episodes AS e
-        WHERE e.day BETWEEN from_day AND to_day AND (e.open_start OR e.open_end)
-        WINDOW before AS (PARTITION BY e.kind, e.station_code ORDER BY e.since)
-    ) AS marked
-) AS numbered
-GROUP BY numbered.kind, numbered.station_code, numbered.number;
+    o.kind, o.station_code, o.since, o.until, o.seconds, o.open_start, o.open_end, o.zone, o.first_day, o.last_day
+FROM open_episodes_joined(from_day, to_day) AS o;
 END;
 
 CREATE VIEW episodes_joined AS SELECT * FROM episodes_joined('-infinity', 'infinity');
+
+-- percentile_cont over the numbers of two arrays, each in ascending order, without putting them together: a year's
+-- lengths come in order from an index, and sorting millions of them again would take longer than all the rest.
+CREATE FUNCTION percentile_of(most integer[], rest integer[], share double precision)
+RETURNS double precision
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$
+DECLARE
+    ordered    integer[] := coalesce(most, '{}');
+    count_rest integer := coalesce(cardinality(rest), 0);
+    count      integer := cardinality(ordered) + count_rest;
+    place      double precision := share * (count - 1);
+    low        integer;
+    high       integer;
+    middle     integer;
+    below      double precision;
+    value      double precision;
+BEGIN
+    IF count = 0 THEN
+        RETURN NULL;
+    END IF;
+    FOR wanted IN floor(place)::integer .. ceil(place)::integer LOOP
+        below := value;
+        -- How many of the rest come before the wanted place (from 0) of all numbers in order.
+        low := 0;
+        high := count_rest;
+        WHILE low < high LOOP
+            middle := (low + high) / 2;
+            IF middle + width_bucket(rest[middle + 1], ordered) < wanted THEN
+                low := middle + 1;
+            ELSE
+                high := middle;
+            END IF;
+        END LOOP;
+        IF low < count_rest AND low + width_bucket(rest[low + 1], ordered) = wanted THEN
+            value := rest[low + 1];
+        ELSE
+            value := ordered[wanted - low + 1];
+        END IF;
+    END LOOP;
+    RETURN coalesce(below + (value - below) * (place - floor(place)), value);
+END;
+$$;
 
 CREATE FUNCTION station_stats(from_day date, to_day date)
 RETURNS TABLE (
@@ -384,14 +455,38 @@ SELECT
     s.seconds,
     s.silent_seconds,
     s.seconds::double precision / nullif(span.seconds, 0) AS coverage,
-    CASE WHEN span.empty_known THEN coalesce(empty_times.episodes, 0) END AS empty_episodes,
-    CASE WHEN span.full_known THEN coalesce(full_times.episodes, 0) END AS full_episodes,
-    CASE WHEN span.empty_known THEN empty_times.lengths[1] END AS empty_episode_median_seconds,
-    CASE WHEN span.empty_known THEN empty_times.lengths[2] END AS empty_episode_p90_seconds,
-    CASE WHEN span.empty_known THEN empty_times.longest END AS empty_episode_longest_seconds,
-    CASE WHEN span.full_known THEN full_times.lengths[1] END AS full_episode_median_seconds,
-    CASE WHEN span.full_known THEN full_times.lengths[2] END AS full_episode_p90_seconds,
-    CASE WHEN span.full_known THEN full_times.longest END AS full_episode_longest_seconds,
+    CASE
+        WHEN span.empty_known
+        THEN coalesce(cardinality(times.empty_closed), 0)::bigint + coalesce(cardinality(times.empty_joined), 0)
+    END AS empty_episodes,
+    CASE
+        WHEN span.full_known
+        THEN coalesce(cardinality(times.full_closed), 0)::bigint + coalesce(cardinality(times.full_joined), 0)
+    END AS full_episodes,
+    CASE
+        WHEN span.empty_known THEN percentile_of(times.empty_closed, times.empty_joined, 0.5)
+    END AS empty_episode_median_seconds,
+    CASE
+        WHEN span.empty_known THEN percentile_of(times.empty_closed, times.empty_joined, 0.9)
+    END AS empty_episode_p90_seconds,
+    CASE
+        WHEN span.empty_known
+        THEN greatest(
+            times.empty_closed[cardinality(times.empty_closed)], times.empty_joined[cardinality(times.empty_joined)]
+        )::bigint
+    END AS empty_episode_longest_seconds,
+    CASE
+        WHEN span.full_known THEN percentile_of(times.full_closed, times.full_joined, 0.5)
+    END AS full_episode_median_seconds,
+    CASE
+        WHEN span.full_known THEN percentile_of(times.full_closed, times.full_joined, 0.9)
+    END AS full_episode_p90_seconds,
+    CASE
+        WHEN span.full_known
+        THEN greatest(
+            times.full_closed[cardinality(times.full_closed)], times.full_joined[cardinality(times.full_joined)]
+        )::bigint
+    END AS full_episode_longest_seconds,
     s.returns - s.rentals AS balance,
     s.seconds_empty,
     s.seconds_full
@@ -441,23 +536,32 @@ CROSS JOIN computed_span('station_stats', from_day, to_day) AS span
 LEFT JOIN (
     SELECT
         e.station_code,
-        count(*) AS episodes,
-        percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY e.seconds) AS lengths,
-        max(e.seconds) AS longest
-    FROM episodes_joined(from_day, to_day) AS e
-    WHERE e.kind = 'empty'
+        any_value(e.closed) FILTER (WHERE e.kind = 'empty') AS empty_closed,
+        any_value(e.joined) FILTER (WHERE e.kind = 'empty') AS empty_joined,
+        any_value(e.closed) FILTER (WHERE e.kind = 'full') AS full_closed,
+        any_value(e.joined) FILTER (WHERE e.kind = 'full') AS full_joined
+    FROM (
+        SELECT
+            'empty' AS kind,
+            c.station_code,
+            array_agg(c.seconds ORDER BY c.seconds) AS closed,
+            NULL::integer[] AS joined
+        FROM episodes AS c
+        WHERE c.day BETWEEN from_day AND to_day AND c.kind = 'empty' AND NOT c.open_start AND NOT c.open_end
+        GROUP BY c.station_code
+        UNION ALL
+        SELECT 'full', c.station_code, array_agg(c.seconds ORDER BY c.seconds), NULL
+        FROM episodes AS c
+        WHERE c.day BETWEEN from_day AND to_day AND c.kind = 'full' AND NOT c.open_start AND NOT c.open_end
+        GROUP BY c.station_code
+        UNION ALL
+        SELECT o.kind, o.station_code, NULL, array_agg(o.seconds::integer ORDER BY o.seconds)
+        FROM open_episodes_joined(from_day, to_day) AS o
+        WHERE o.kind IN ('empty', 'full')
+        GROUP BY o.kind, o.station_code
+    ) AS e
     GROUP BY e.station_code
-) AS empty_times ON empty_times.station_code = s.station_code
-LEFT JOIN (
-    SELECT
-        e.station_code,
-        count(*) AS episodes,
-        percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY e.seconds) AS lengths,
-        max(e.seconds) AS longest
-    FROM episodes_joined(from_day, to_day) AS e
-    WHERE e.kind = 'full'
-    GROUP BY e.station_code
-) AS full_times ON full_times.station_code = s.station_code;
+) AS times ON times.station_code = s.station_code;
 END;
 
 CREATE VIEW station_stats AS SELECT * FROM station_stats('-infinity', 'infinity');
