@@ -1,5 +1,5 @@
 # The two commands a newcomer needs: make run, make test. Both do all the set-up.
-.PHONY: setup run demo test test-fast lint lock browser help
+.PHONY: setup run demo test test-fast lint lock notebook browser help
 SHELL := /bin/bash
 PYTHON ?= python3
 UV = $(shell command -v uv || echo .uv/bin/uv)
@@ -34,6 +34,9 @@ test: setup browser  ## run every test
 
 test-fast: setup  ## the pure tests: seconds, no service
 	.venv/bin/python -m pytest -m "not kafka and not postgres and not spark and not platform and not browser" $(PYTEST_ARGS)
+
+notebook: setup  ## execute the notebook over CSV=FILE, as velib export wrote it, and keep what it shows
+	.venv/bin/python spark/notebooks/render.py $(CSV)
 
 # Debian's Chromium where there is none and we may install it; Playwright's own elsewhere
 browser: setup

@@ -19,6 +19,9 @@ from velib_dagster.settings import Feed, Settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+QUICK_JAVA = "-XX:TieredStopAtLevel=1"
+"""A Java for small data: most of a short session's time would go into compiling what runs once."""
+
 KEPT_VARIABLES = {"VELIB_JAVA", "VELIB_MAVEN_REPOSITORY", "VELIB_PG_BIN"}
 """Settings of the machine rather than of a platform: they stay in force under the tests."""
 
@@ -115,6 +118,7 @@ def spark() -> Iterator["SparkSession"]:
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.ui.enabled", "false")
         .config("spark.driver.memory", "1g")
+        .config("spark.driver.extraJavaOptions", QUICK_JAVA)
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.jars", ",".join(str(path) for path in spark_jars()))

@@ -732,14 +732,15 @@ kinds = (
 NO = F.lit(False)
 seen_to_begin = F.col("touching") & F.coalesce(F.col("before.in_service") & F.col("some_before"), NO)
 seen_to_end = F.coalesce((F.col("after.since") == F.col("until")) & F.col("after.in_service") & F.col("some_after"), NO)
+INSTANT = "yyyy-MM-dd HH:mm:ssxxx"  # with its offset: when clocks go back an hour has two instants of a name
 every_episode = (
     kinds.withColumn("starts", F.col("lacking") & ~(F.col("touching") & F.coalesce("lacking_before", NO)))
     .withColumn("number", F.sum(F.col("starts").cast("int")).over(BY_KIND))
     .where("lacking")
     .groupBy("kind", "station_code", "number")
     .agg(
-        F.min("since").alias("since"),
-        F.max("until").alias("until"),
+        F.date_format(F.min("since"), INSTANT).alias("since"),
+        F.date_format(F.max("until"), INSTANT).alias("until"),
         F.sum("seconds").alias("seconds"),
         F.min_by(~seen_to_begin, "since").alias("open_start"),
         F.max_by(~seen_to_end, "since").alias("open_end"),
@@ -775,7 +776,8 @@ spark.sql("""
                       OVER (PARTITION BY kind, station_code ORDER BY since) AS number
         FROM kinds
     )
-    SELECT kind, station_code, min(since) AS since, max(until) AS until, sum(seconds) AS seconds,
+    SELECT kind, station_code, date_format(min(since), 'yyyy-MM-dd HH:mm:ssxxx') AS since,
+           date_format(max(until), 'yyyy-MM-dd HH:mm:ssxxx') AS until, sum(seconds) AS seconds,
            min_by(NOT (touching AND coalesce(served_before AND some_before, false)), since) AS open_start,
            max_by(NOT coalesce(served_after AND some_after, false), since) AS open_end
     FROM numbered

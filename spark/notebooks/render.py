@@ -7,6 +7,7 @@ nothing of this machine (paths, names, times) is kept in the rendered copy.
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,11 +57,15 @@ def _cell(text: str) -> tuple[str, str]:
 
 def unexecuted(source: str) -> NotebookNode:
     """The source as a notebook without outputs; the same source gives the same notebook, cell ids included."""
-    make = {"markdown": nbformat.v4.new_markdown_cell, "code": nbformat.v4.new_code_cell}
-    return nbformat.v4.new_notebook(
+    make: dict[str, Callable[..., NotebookNode]] = {
+        "markdown": nbformat.v4.new_markdown_cell,
+        "code": nbformat.v4.new_code_cell,
+    }
+    notebook: NotebookNode = nbformat.v4.new_notebook(
         cells=[make[kind](text, id=f"cell-{number:02}") for number, (kind, text) in enumerate(cells(source))],
         metadata=_METADATA,
     )
+    return notebook
 
 
 def executed(notebook: NotebookNode, csv: Path) -> NotebookNode:
@@ -84,7 +89,7 @@ def executed(notebook: NotebookNode, csv: Path) -> NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not _is_noise(output)]
-    notebook.metadata = nbformat.from_dict(_METADATA)  # type: ignore[no-untyped-call]
+    notebook.metadata = nbformat.from_dict(_METADATA)
     return notebook
 
 

@@ -45,6 +45,8 @@ class Spark(dg.ConfigurableResource):  # type: ignore[type-arg]
             "spark.master": self.master,
             "spark.app.name": "velib statistics",
             "spark.driver.memory": self.driver_memory,
+            # A session lives for one run: its time would go into compiling code that runs once.
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
             "spark.driver.host": LOOPBACK,
             "spark.driver.bindAddress": LOOPBACK,
             "spark.ui.enabled": "false",

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 TOLERANCE: Final = 1e-9
 """Numbers are equal within this share of their size, and within this much near 0."""
@@ -81,15 +82,15 @@ def _different(
             yield f"{_words(key, row)}: {column} is {left} in {names[0]}, {right} in {names[1]}"
 
 
-def _equal(left: pd.Series, right: pd.Series) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-    nothing = left.isna().to_numpy() & right.isna().to_numpy()
-    something = left.notna().to_numpy() & right.notna().to_numpy()
+def _equal(left: pd.Series, right: pd.Series) -> NDArray[np.bool_]:
+    nothing = left.isna().to_numpy(dtype=bool) & right.isna().to_numpy(dtype=bool)
+    something = left.notna().to_numpy(dtype=bool) & right.notna().to_numpy(dtype=bool)
+    same: NDArray[np.bool_]
     if pd.api.types.is_numeric_dtype(left) and not pd.api.types.is_bool_dtype(left):
         a, b = (side.to_numpy(dtype=float, na_value=np.nan) for side in (left, right))
-        with np.errstate(invalid="ignore"):
-            same = np.abs(a - b) <= TOLERANCE * np.maximum(1.0, np.maximum(np.abs(a), np.abs(b)))
+        same = np.abs(a - b) <= TOLERANCE * np.maximum(1.0, np.maximum(np.abs(a), np.abs(b)))
     else:
-        same = (left.astype(object) == right.astype(object)).to_numpy()
+        same = np.asarray(left.astype(object) == right.astype(object), dtype=bool)
     return nothing | (something & same)
 
 
