@@ -1071,7 +1071,8 @@ finding(
     f"""<b>When?</b> Empty most at {when(empty_hour)}: {percent(empty_hour["empty_share"])} of the time in service; full
     most at {when(full_hour)}: {percent(full_hour["full_share"])}. <b>To do:</b> end the rounds before these hours, and
     show a forecast in the app.""",
-    f"{len(well_seen)} heures vues sur assez de jours · hours seen on enough days",
+    f"""ces deux heures · these two hours: {empty_hour["days"]:.0f} et · and {full_hour["days"]:.0f} jours · days ;
+    comparées · compared: {len(well_seen)} heures vues sur assez de jours · hours seen on enough days""",
 )
 
 # COMMAND ----------
@@ -1110,11 +1111,11 @@ long_part = empty_recovery["over_60_min"] / empty_recovery["episodes"]
 finding(
     "empty_time_in_episodes_over_an_hour",
     long_share,
-    f"""<b>Combien de temps ?</b> La moitié des épisodes vides durent moins de
+    f"""<b>Combien de temps ?</b> La moitié des épisodes vides durent au plus
     {empty_recovery["median_seconds"] / 60:.0f} min, mais ceux de plus d'une heure ({percent(long_part)} d'entre eux)
     font {percent(long_share)} du temps vide. <b>À faire :</b> un engagement sur la durée (aucune station vide plus
     d'une heure en journée), avec une alerte à 30 minutes.""",
-    f"""<b>For how long?</b> Half of the empty episodes last less than
+    f"""<b>For how long?</b> Half of the empty episodes last at most
     {empty_recovery["median_seconds"] / 60:.0f} min, yet those of over an hour ({percent(long_part)} of them) make
     {percent(long_share)} of the empty time. <b>To do:</b> a service level on duration (no station empty for over an
     hour by day), with an alert at 30 minutes.""",
@@ -1271,17 +1272,19 @@ finish(figure)
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC **Pourquoi.** Une partition est une tâche, et une tâche un cœur. Lire et décoder le CSV est presque tout le
-# MAGIC travail : avec `coalesce(1)` un seul cœur le fait. `repartition(1)` et `repartition(2)` lisent en parallèle,
-# MAGIC mais ajoutent un *Exchange* (visible dans le plan) qui déplace chaque ligne avant l'agrégation, là où la
-# MAGIC lecture par défaut agrège d'abord sur place et ne déplace qu'une ligne par station et partition. Deux
-# MAGIC partitions battent une seule tant qu'il y a deux cœurs ; plus de partitions que de cœurs n'apporte rien sur un
-# MAGIC fichier de cette taille. Un CSV compressé (`.gz`) ne se découpe pas : il serait lu en une partition, quoi qu'on
-# MAGIC demande.
+# MAGIC **Pourquoi.** Une partition est une tâche, et une tâche occupe un cœur. Lire et décoder le CSV est presque tout
+# MAGIC le travail : deux partitions **à la lecture** (le défaut ici, sur deux cœurs) battent donc une seule
+# MAGIC (`coalesce(1)`), où un cœur lit tout. **Après** la lecture, c'est autre chose : `repartition(n)` ajoute un
+# MAGIC *Exchange* qui déplace chaque ligne avant l'agrégation, là où le défaut agrège d'abord sur place et ne déplace
+# MAGIC qu'une ligne par station et partition. `repartition(2)` paie encore les *Exchanges* de l'agrégation ;
+# MAGIC `repartition(1)` ne les paie pas, puisque tout est déjà au même endroit : pour un calcul aussi petit, une
+# MAGIC partition peut alors aller plus vite que deux. Plus de partitions que de cœurs n'apporte rien à cette taille,
+# MAGIC et un CSV compressé (`.gz`) ne se découpe pas : il est lu en une partition, quoi qu'on demande.
 # MAGIC
-# MAGIC ***Why.*** *A partition is a task, a task is a core. Reading and parsing the CSV is nearly all of the work:
-# MAGIC with `coalesce(1)` one core does it all. `repartition(n)` reads in parallel but adds an Exchange (see the plan)
-# MAGIC that moves each row before the aggregation, where the default aggregates in place first and moves one row a
-# MAGIC station and partition. Two partitions beat one while there are two cores; more partitions than cores bring
-# MAGIC nothing with a file of this size. A gzipped CSV can't be split: it would be read in one partition whatever is
-# MAGIC asked.*
+# MAGIC ***Why.*** *A partition is a task, a task takes a core. Reading and parsing the CSV is nearly all of the work:
+# MAGIC two partitions at reading (the default here, on two cores) beat one (`coalesce(1)`), where one core reads all.
+# MAGIC After reading it is different: `repartition(n)` adds an Exchange that moves each row before the aggregation,
+# MAGIC where the default aggregates in place first and moves one row a station and partition. `repartition(2)` pays
+# MAGIC the Exchanges of the aggregation too; `repartition(1)` doesn't, since all is in one place already: for so small
+# MAGIC a computation one partition can then be faster than two. More partitions than cores bring nothing at this size,
+# MAGIC and a gzipped CSV can't be split: it is read in one partition whatever is asked.*

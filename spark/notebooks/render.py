@@ -25,7 +25,8 @@ _BETWEEN_CELLS: Final = "\n# COMMAND ----------\n"
 _MAGIC: Final = "# MAGIC"
 _SPARK: Final = (
     "--master local[2] --driver-memory 3g --conf spark.driver.host=127.0.0.1 --conf spark.driver.bindAddress=127.0.0.1"
-    " --conf spark.ui.enabled=false --conf spark.sql.shuffle.partitions=2 pyspark-shell"
+    " --conf spark.ui.enabled=false --conf spark.ui.showConsoleProgress=false"
+    " --conf spark.sql.shuffle.partitions=2 pyspark-shell"
 )
 _METADATA: Final = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

@@ -94,6 +94,21 @@ def replace_day(
     return written
 
 
+def settle(connection: Connection) -> None:
+    """Tell the planner what the tables hold now and mark pages as seen by all: after many days were written at once.
+
+    PostgreSQL does so by itself within minutes; until then a year's medians take several times as long. Pages settled
+    before cost nothing again. Runs outside of a transaction, so the connection must not be in one.
+    """
+    before = connection.autocommit
+    connection.autocommit = True
+    try:
+        for table in (*COLUMNS, "computed_days"):
+            connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(table)))
+    finally:
+        connection.autocommit = before
+
+
 def _rows(table: str, given: pa.Table | Iterable[Row]) -> Iterable[Row]:
     if not isinstance(given, pa.Table):
         return given

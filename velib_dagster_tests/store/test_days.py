@@ -7,7 +7,7 @@ import pytest
 
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import StoreError, connect
-from velib_dagster.store.days import COLUMNS, replace_day
+from velib_dagster.store.days import COLUMNS, replace_day, settle
 from velib_dagster.store.statistics_reads import Days, computed_days
 from velib_dagster.store.upsert import Connection
 from velib_dagster_tests.store.make_days import DAY, NEXT, at, episode, hour_of, station_day, write, zone_day
@@ -118,3 +118,16 @@ def test_computed_days_are_read_by_asset_and_range(connection: Connection) -> No
     assert [c.asset for c in computed_days(connection, days=Days(DAY, DAY))] == ["station_stats", "zone_stats"]
     assert [c.day for c in computed_days(connection, "station_stats", Days(NEXT, NEXT))] == [NEXT]
     assert len(computed_days(connection, "station_stats")) == 3
+
+
+def test_settled_tables_are_known_to_the_planner(connection: Connection) -> None:
+    write(connection, "station_stats", DAY, station_days=[station_day(code=str(n)) for n in range(100)])
+    connection.commit()
+    settle(connection)
+    known = connection.execute(
+        "SELECT reltuples, relallvisible FROM pg_class WHERE relname = 'station_days'"
+    ).fetchone()
+    assert known is not None
+    assert known[0] == 100
+    assert known[1] > 0  # type: ignore[operator]
+    assert not connection.autocommit

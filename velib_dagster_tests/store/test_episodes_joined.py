@@ -1,3 +1,4 @@
+import random
 from datetime import date, timedelta
 
 import pytest
@@ -116,3 +117,22 @@ def test_medians_count_joined_episodes_and_open_ones_as_far_as_seen(connection: 
         "SELECT full_episodes, full_episode_median_seconds, full_episode_longest_seconds FROM station_stats"
     ).fetchone()
     assert row == (None, None, None)
+
+
+def test_a_percentile_of_two_ordered_lists_is_that_of_all_their_numbers(connection: Connection) -> None:
+    chance = random.Random(4)
+    for _ in range(300):
+        most, rest = (sorted(chance.choices(range(chance.choice([3, 900])), k=chance.randint(0, 9))) for _ in range(2))
+        share = chance.choice([0, 0.5, 0.9, 1, chance.random()])
+        found = connection.execute(
+            "SELECT percentile_of(%(most)s::int[], %(rest)s::int[], %(share)s),"
+            " (SELECT percentile_cont(%(share)s) WITHIN GROUP (ORDER BY x)"
+            "  FROM unnest(%(most)s::int[] || %(rest)s::int[]) AS x)",
+            {"most": most, "rest": rest, "share": share},
+        ).fetchone()
+        assert found is not None
+        assert found[0] == pytest.approx(found[1]), (most, rest, share)
+    assert connection.execute("SELECT percentile_of(NULL, NULL, 0.5), percentile_of(NULL, '{3}', 0.9)").fetchone() == (
+        None,
+        3.0,
+    )

@@ -247,8 +247,8 @@ LEFT JOIN computed_days AS filled ON filled.asset = 'full_stations' AND filled.d
 WHERE c.asset = asset_name;
 END;
 
--- Of the pieces with an open end, those that touch are one episode: where its start was not seen and the piece before
--- ends there, also open, it goes on.
+-- The pieces of one episode touch, so that until − the seconds of all pieces so far is the same for each of them; any
+-- time between two pieces makes it grow. Pieces that touch are open there on both sides: an episode is as long as can be.
 CREATE FUNCTION open_episodes_joined(from_day date, to_day date)
 RETURNS TABLE (
     kind         text,
@@ -265,32 +265,26 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 SELECT
-    numbered.kind,
-    numbered.station_code,
-    min(numbered.since),
-    max(numbered.until),
-    sum(numbered.seconds),
-    bool_and(numbered.open_start),
-    bool_and(numbered.open_end),
-    (array_agg(numbered.zone ORDER BY numbered.since))[1],
-    min(numbered.day),
-    max(numbered.day)
+    pieces.kind,
+    pieces.station_code,
+    min(pieces.since),
+    max(pieces.until),
+    sum(pieces.seconds),
+    bool_and(pieces.open_start),
+    bool_and(pieces.open_end),
+    (array_agg(pieces.zone ORDER BY pieces.since))[1],
+    min(pieces.day),
+    max(pieces.day)
 FROM (
     SELECT
-        marked.*,
-        count(*) FILTER (WHERE NOT marked.continues)
-            OVER (PARTITION BY marked.kind, marked.station_code ORDER BY marked.since) AS number
-    FROM (
-        SELECT
-            e.*,
-            coalesce(e.open_start AND lag(e.open_end) OVER before AND lag(e.until) OVER before = e.since, false)
-                AS continues
-        FROM episodes AS e
-        WHERE e.day BETWEEN from_day AND to_day AND (e.open_start OR e.open_end)
-        WINDOW before AS (PARTITION BY e.kind, e.station_code ORDER BY e.since)
-    ) AS marked
-) AS numbered
-GROUP BY numbered.kind, numbered.station_code, numbered.number;
+        e.*,
+        e.until - make_interval(secs => sum(e.seconds) OVER (
+            PARTITION BY e.kind, e.station_code ORDER BY e.since ROWS UNBOUNDED PRECEDING
+        )) AS episode
+    FROM episodes AS e
+    WHERE e.day BETWEEN from_day AND to_day AND (e.open_start OR e.open_end)
+) AS pieces
+GROUP BY pieces.kind, pieces.station_code, pieces.episode;
 END;
 
 -- Only an open piece can have a neighbour to join: the rest, nearly all, is passed on as it is.
