@@ -154,7 +154,7 @@ def report(latencies: list[float], used: dict[str, tuple[float, float]], minutes
         f"\nminute → readable in Kafka, {len(latencies)} of {minutes} minutes: median "
         f"{statistics.median(latencies):.1f} s, p95 {p95:.1f} s, most {latencies[-1]:.1f} s"
     )
-    print(f"\n| part | CPU, % of one core | memory, MB (largest PSS) |\n| --- | ---: | ---: |")
+    print("\n| part | CPU, % of one core | memory, MB (largest PSS) |\n| --- | ---: | ---: |")
     for part, (seconds, megabytes) in sorted(used.items(), key=lambda item: -item[1][0]):
         print(f"| {part} | {100 * seconds / (60 * minutes):.1f} | {megabytes:.0f} |")
     print(

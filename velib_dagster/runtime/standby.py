@@ -22,17 +22,18 @@ _log = logging.getLogger(__name__)
 
 
 def stand_by(settings: Settings, stop: threading.Event) -> None:
-    """Poll whenever no snapshot is newer than 1.5 intervals, until `stop` is set.
+    """Poll whenever no snapshot is newer than 1.5 intervals, then each interval until another's comes, until `stop`.
 
     A home without any snapshot gets that long before the first one. A full disk is said, and tried again.
     """
     store = SnapshotStore(settings.raw)
     patience = PATIENCE * settings.feed.every_seconds
     started = time.time()
+    own = None
     while not stop.wait(_LOOK_SECONDS):
         newest = store.newest()
         fetched = store.read(newest).fetched_at.timestamp() if newest else started
-        if time.time() - fetched < patience:
+        if time.time() - fetched < (settings.feed.every_seconds if newest and newest == own else patience):
             continue
         try:
             snapshot = poll_once(settings, store=store)
@@ -40,4 +41,5 @@ def stand_by(settings: Settings, stop: threading.Event) -> None:
             _log.error("%s", error)
             stop.wait(patience)
         else:
+            own = snapshot.name
             _log.warning("no poll for %.0f s: polled in Dagster's stead, %s", patience, snapshot.name)
