@@ -66,7 +66,7 @@ def arrow(spells: Iterable[Spell]) -> pa.Table:
 def computed(
     spark: SparkSession, spells: Sequence[Spell] | pa.Table, table: str, days: Days | None = None
 ) -> list[dict[str, Any]]:
-    """The table's rows by key, computed by DataFrames; by the recount it is the same. SQL is held to it in test_equal."""
+    """The table's rows by key, by DataFrames; the recount gives the same. SQL is held to it in test_equal."""
     days = days or Days.one(DAY)
     wanted = tables.TABLES[table]
     given = spells if isinstance(spells, pa.Table) else arrow(spells)
