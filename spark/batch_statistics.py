@@ -14,6 +14,7 @@ from velib_dagster.settings import VelibError
 from velib_dagster.statistics import tables, twins
 from velib_dagster.statistics.days import days_from_text
 from velib_dagster.statistics.reading import day_spells_at
+from velib_dagster.statistics.session import TIME_ZONE
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     spark = (
         SparkSession.builder.appName("velib-statistics")
-        .config("spark.sql.session.timeZone", "UTC")
+        .config(TIME_ZONE, "UTC")
         .config("spark.sql.sources.partitionOverwriteMode", "dynamic")
         .getOrCreate()
     )

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812 - the name of all Spark documentation
 
 from velib_dagster.statistics.days import WAKING_FROM, WAKING_UNTIL, Days
-from velib_dagster.statistics.errors import StatisticsError
+from velib_dagster.statistics.session import check_session
 
 PREPARED: Final = (
     "station_code", "day", "hour_start", "hour", "weekend", "waking", "name", "zone", "cell", "lat", "lon", "capacity",
@@ -32,8 +32,11 @@ fullness on that side; runs between them are what outages are counted on.
 
 _STATE: Final = ("bikes", "mechanical", "ebike", "docks", "capacity", "is_installed", "is_renting", "is_returning")
 _RUN: Final = ("day", "zone", "cell", "in_service", "docks_known", "empty", "full")
-_FALL: Final = "greatest({neighbour}.{value} - {value}, 0L)"
-_RISE: Final = "greatest({value} - {neighbour}.{value}, 0L)"
+_BEFORE: Final = tuple(dict.fromkeys(("until", *_STATE, *_RUN)))
+_AFTER: Final = ("since", *_RUN)
+"""What is looked up of each neighbour: a column each, of which Spark drops those that a table does not need."""
+_FALL: Final = "greatest(before_{value} - {value}, 0L)"
+_RISE: Final = "greatest({value} - before_{value}, 0L)"
 
 
 def prepared(spells: DataFrame, days: Days) -> DataFrame:
@@ -63,16 +66,18 @@ def prepared(spells: DataFrame, days: Days) -> DataFrame:
             "full": F.expr("in_service AND docks <=> 0"),
         }
     )
-    kept = F.struct("since", "until", *dict.fromkeys((*_STATE, *_RUN)))
     in_time = Window.partitionBy("station_code").orderBy("since")
     return (
-        facts.withColumns({"before": F.lag(kept).over(in_time), "after": F.lead(kept).over(in_time)})
+        facts.withColumns(
+            {f"before_{value}": F.lag(value).over(in_time) for value in _BEFORE}
+            | {f"after_{value}": F.lead(value).over(in_time) for value in _AFTER}
+        )
         .where(F.col("day").between(F.lit(days.first), F.lit(days.last)))
         .withColumns(
             {
-                "touches_before": F.expr("before.until <=> since"),
-                "touches_after": F.expr("after.since <=> until AND after.day = day"),
-                "split_known": F.expr("mechanical + ebike + before.mechanical + before.ebike IS NOT NULL"),
+                "touches_before": F.expr("before_until <=> since"),
+                "touches_after": F.expr("after_since <=> until AND after_day = day"),
+                "split_known": F.expr("mechanical + ebike + before_mechanical + before_ebike IS NOT NULL"),
             }
         )
         .withColumns(
@@ -80,12 +85,12 @@ def prepared(spells: DataFrame, days: Days) -> DataFrame:
                 "rentals": F.expr(_moved(_FALL)),
                 "returns": F.expr(_moved(_RISE)),
                 "changed": F.expr(f"touches_before AND NOT ({_same('before', _STATE)})"),
-                "newest": F.expr("after IS NULL OR after.day <> day"),
+                "newest": F.expr("after_day IS NULL OR after_day <> day"),
                 "run_starts": F.expr(f"NOT (touches_before AND {_same('before', _RUN)})"),
                 "run_ends": F.expr(f"NOT (touches_after AND {_same('after', _RUN)})"),
                 **{
                     f"{what}_{side}": F.expr(
-                        f"touches_{side} AND coalesce({side}.{known} AND NOT {side}.{none}, false)"
+                        f"touches_{side} AND coalesce({side}_{known} AND NOT {side}_{none}, false)"
                     )
                     for side in ("before", "after")
                     for what, known, none in (("bike", "in_service", "empty"), ("dock", "docks_known", "full"))
@@ -101,24 +106,12 @@ def newest(spells: DataFrame) -> DataFrame:
     return spells.where("newest").select("station_code", "day", "name", "zone", "cell", "lat", "lon", "capacity")
 
 
-def check_session(frame: DataFrame) -> None:
-    """Whether the session tells local hours from instants.
-
-    Raises:
-        StatisticsError: its time zone is not UTC.
-    """
-    zone = frame.sparkSession.conf.get("spark.sql.session.timeZone")
-    if zone not in {"UTC", "Etc/UTC", "Z"}:
-        msg = f"the Spark session's time zone is {zone}: set spark.sql.session.timeZone to UTC"
-        raise StatisticsError(msg)
-
-
 def _moved(change: str) -> str:
     """Bikes that came or went since the touching spell before, by kind where both spells know it."""
-    by_kind = " + ".join(change.format(neighbour="before", value=value) for value in ("mechanical", "ebike"))
-    all_bikes = change.format(neighbour="before", value="bikes")
+    by_kind = " + ".join(change.format(value=value) for value in ("mechanical", "ebike"))
+    all_bikes = change.format(value="bikes")
     return f"CASE WHEN NOT touches_before THEN 0L WHEN split_known THEN {by_kind} ELSE {all_bikes} END"
 
 
 def _same(side: str, values: tuple[str, ...]) -> str:
-    return " AND ".join(f"{side}.{value} <=> {value}" for value in values)
+    return " AND ".join(f"{side}_{value} <=> {value}" for value in values)

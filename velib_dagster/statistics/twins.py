@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 
 from velib_dagster.statistics.days import Days
 from velib_dagster.statistics.schemas import conforming
-from velib_dagster.statistics.spells import check_session
+from velib_dagster.statistics.session import check_session
 from velib_dagster.statistics.tables import TABLES
 
 

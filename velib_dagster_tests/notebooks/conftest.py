@@ -62,25 +62,27 @@ def runs(archived: list[Spell], tmp_path_factory: pytest.TempPathFactory) -> dic
                 stderr=log,
             )
 
-    def result(api: str, process: subprocess.Popen[bytes]) -> Run:
-        found = folder / f"{api}.pickle"
+    def wait(found: Path, api: str, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + SECONDS
         while not found.is_file():
             words = (folder / f"{api}.log").read_text(encoding="utf-8", errors="replace")[-6000:]
             assert process.poll() is None, words
             assert time.monotonic() < deadline, words
             time.sleep(0.1)
-        values: dict[str, Any] = pickle.loads(found.read_bytes())  # noqa: S301 - written by the child
-        return Run(**values)
 
-    started = []
+    started: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        started.append(start("classic"))
-        classic = result("classic", started[-1])
-        started.append(start("connect"))
-        return {"classic": classic, "connect": result("connect", started[-1])}
+        started["classic"] = start("classic")
+        wait(folder / "classic.ready", "classic", started["classic"])
+        started["connect"] = start("connect")
+        found = {}
+        for api, process in reversed(started.items()):
+            wait(folder / f"{api}.pickle", api, process)
+            values: dict[str, Any] = pickle.loads((folder / f"{api}.pickle").read_bytes())  # noqa: S301 - the child's
+            found[api] = Run(**values)
+        return found
     finally:
-        for process in reversed(started):
+        for process in reversed(started.values()):
             assert process.stdin is not None
             process.stdin.close()
             try:

@@ -1,16 +1,19 @@
 """Runs the notebook in a process of its own, on classic Spark or through Spark Connect, and keeps its tables.
 
 `run_notebook.py classic|connect PORT NOTEBOOK RESULT`, in a folder with `velib.csv`. The classic process serves Spark
-Connect on the port too and stays until its input ends, so that one JVM does for both. On Connect the notebook finds
-`dbutils`, as on Databricks. Afterwards it tries what must fail, and keeps which of these did.
+Connect on the port too, says so by a file `RESULT.ready`, and stays until its input ends: one JVM does for both. On
+Connect the notebook finds `dbutils`, as on Databricks. Afterwards it tries what must fail, and keeps what did.
 """
 
 import os
 import pickle
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pyspark.sql import SparkSession
 
 from velib_dagster.runtime.java import java_home
 
@@ -24,8 +27,10 @@ OPTIONS = {
     "spark.driver.memory": "1g",
     "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin",
     # Many small queries: compiling each costs more than it saves.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
 }
 
 
@@ -71,10 +76,11 @@ def main(api: str, port: str, notebook: Path, result: Path) -> None:
         names["dbutils"] = DbUtils({"path": str(volume / "all.csv"), "timezone": "Europe/Paris"})
     else:
         os.environ["JAVA_HOME"] = str(java_home())
-        options = " ".join(
-            f"--conf {name}={value}" for name, value in (OPTIONS | {"spark.connect.grpc.binding.port": port}).items()
-        )
+        settings = OPTIONS | {"spark.connect.grpc.binding.port": port}
+        options = shlex.join(part for name, value in settings.items() for part in ("--conf", f"{name}={value}"))
         os.environ["PYSPARK_SUBMIT_ARGS"] = f"--master local[2] {options} pyspark-shell"
+        SparkSession.builder.getOrCreate()
+        result.with_suffix(".ready").touch()
     exec(compile(notebook.read_text(encoding="utf-8"), notebook.name, "exec"), names)  # noqa: S102 - the thing tested
 
     stations, functions = names["stations"], names["F"]
