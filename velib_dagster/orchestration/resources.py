@@ -41,20 +41,20 @@ class Spark(dg.ConfigurableResource):  # type: ignore[type-arg]
         # Not at the top: the runs of each minute load this module too, and pyspark takes a second.
         from dagster_pyspark import LazyPySparkResource  # noqa: PLC0415
 
+        from velib_dagster.statistics.session import JVM_SETTINGS, SETTINGS  # noqa: PLC0415
+
         config = {
             "spark.master": self.master,
             "spark.app.name": "velib statistics",
             "spark.driver.memory": self.driver_memory,
-            # A session lives for one run: its time would go into compiling code that runs once.
-            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
             "spark.driver.host": LOOPBACK,
             "spark.driver.bindAddress": LOOPBACK,
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
-            "spark.sql.session.timeZone": "UTC",
-            "spark.sql.shuffle.partitions": "2",
             "spark.sql.adaptive.enabled": "false",
             "spark.log.level": "ERROR",
+            **SETTINGS,
+            **JVM_SETTINGS,
         }
         session: SparkSession = LazyPySparkResource(spark_config=config).spark_session
         return session

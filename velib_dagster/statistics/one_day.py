@@ -18,9 +18,8 @@ from velib_dagster.archive.reader import SCHEMA, committed_files
 from velib_dagster.statistics import tables, twins
 from velib_dagster.statistics.compare import differences
 from velib_dagster.statistics.days import Days
-from velib_dagster.statistics.reading import day_spells_table
+from velib_dagster.statistics.reading import day_spells_table, spells_frame
 from velib_dagster.statistics.recount import COUNTED, recounting
-from velib_dagster.statistics.schemas import SPELLS
 from velib_dagster.statistics.tables import TABLES
 
 Differences = dict[str, list[str]]
@@ -66,7 +65,7 @@ def read_day(archive: Path, day: date, timezone: str) -> DaySpells:
 
 def frame_of(session: SparkSession, spells: DaySpells) -> DataFrame:
     """The spells in Spark."""
-    return session.createDataFrame(spells.table, SPELLS)
+    return spells_frame(session, spells.table)
 
 
 def compute(frame: DataFrame, days: Days, names: Collection[str]) -> dict[str, pa.Table]:

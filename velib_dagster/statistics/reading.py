@@ -41,7 +41,16 @@ def day_spells(spark: SparkSession, folder: Path, days: Days) -> DataFrame:
         EmptyArchiveError: the archive has no row yet.
         ArchiveError: a malformed row, or a day file that was changed.
     """
-    return spark.createDataFrame(day_spells_table(folder, days), SPELLS)
+    return spells_frame(spark, day_spells_table(folder, days))
+
+
+def spells_frame(spark: SparkSession, spells: pa.Table) -> DataFrame:
+    """Spells of the archive's schema in Spark.
+
+    Checkpointed, since Spark's optimizer evaluates projections of a local table itself, row by row, for each query
+    again: a recorded day took minutes.
+    """
+    return spark.createDataFrame(spells, SPELLS).localCheckpoint()
 
 
 def day_spells_at(spark: SparkSession, archive: str, days: Days) -> DataFrame:

@@ -12,8 +12,8 @@ from velib_dagster.events.records import Spell
 from velib_dagster.statistics import tables, twins
 from velib_dagster.statistics.compare import differences
 from velib_dagster.statistics.days import Days, day_start
+from velib_dagster.statistics.reading import spells_frame
 from velib_dagster.statistics.recount import COUNTED, recounting
-from velib_dagster.statistics.schemas import SPELLS
 from velib_dagster.statistics.tables import TABLES
 from velib_dagster_tests.statistics.archives import recorded_spells
 from velib_dagster_tests.statistics.make import CLOSED, arrow, empty, full, held
@@ -55,7 +55,7 @@ def networks(draw: st.DrawFn) -> tuple[list[Spell], Days]:
 
 def assert_all_equal(spark: SparkSession, spells: list[Spell], days: Days) -> None:
     given_spells = arrow([spell for spell in spells if spell.until >= days.start and spell.since < days.end])
-    frame = spark.createDataFrame(given_spells, SPELLS)
+    frame = spells_frame(spark, given_spells)
     with (
         tables.kept_statistics(frame, days) as ours,
         twins.kept_statistics(frame, days) as theirs,

@@ -35,11 +35,16 @@ joint AS (
     FROM stretches
     GROUP BY cell, day
 ),
+counted AS (
+    -- Apart from the sums: a distinct count among them makes Spark expand every spell.
+    SELECT cell, day, count(*) AS stations
+    FROM (SELECT DISTINCT cell, day, station_code FROM {spells})
+    GROUP BY cell, day
+),
 sums AS (
     SELECT
         cell,
         day,
-        count(DISTINCT station_code) AS stations,
         sum(seconds) AS seconds,
         coalesce(sum(seconds) FILTER (WHERE in_service), 0) AS seconds_in_service,
         coalesce(sum(seconds) FILTER (WHERE empty), 0) AS seconds_empty,
@@ -85,4 +90,4 @@ sums AS (
     FROM {spells}
     GROUP BY cell, day
 )
-SELECT * FROM sums JOIN joint USING (cell, day)
+SELECT * FROM sums JOIN counted USING (cell, day) JOIN joint USING (cell, day)
