@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from velib_dagster.archive.reader import committed_files
+from velib_dagster.archive.commit import read_commit
 from velib_dagster.settings import Settings
 
 TODAY_EVERY: Final = timedelta(minutes=55)
@@ -34,9 +34,9 @@ def first_day(settings: Settings, now: datetime) -> date:
     Raises:
         ArchiveError: the archive is damaged.
     """
-    files = committed_files(settings.archive)
+    commit = read_commit(settings.archive)
     today = now.astimezone(settings.feed.zone_info).date()
-    return files[0].day if files else today - timedelta(days=EMPTY_ARCHIVE_DAYS)
+    return min(commit.files) if commit and commit.files else today - timedelta(days=EMPTY_ARCHIVE_DAYS)
 
 
 def due_days(
@@ -64,7 +64,8 @@ def due_now(settings: Settings, assets: Sequence[str], now: datetime) -> list[da
     from velib_dagster.store.connect import connect  # noqa: PLC0415 - psycopg takes a third of a second
     from velib_dagster.store.statistics_reads import computed_days  # noqa: PLC0415
 
-    archived = {file.day: file.length for file in committed_files(settings.archive)}
+    commit = read_commit(settings.archive)
+    archived = {day: length.bytes for day, length in commit.files.items()} if commit else {}
     with connect(settings) as connection:
         computed = [
             Computed(row.asset, row.day, row.archived_bytes, row.computed_at) for row in computed_days(connection)

@@ -26,8 +26,13 @@ EDGES = {
     "kafka_polls": {"station_events"},
     "mlflow": set(),
     "storage": set(),
+    "station_stats": {"csv_archive"},
+    "zone_stats": {"csv_archive"},
+    "empty_stations": {"csv_archive"},
+    "full_stations": {"csv_archive"},
 }
-MATERIALIZABLE = {"raw_snapshots", "station_events", "csv_archive", "storage"}
+STATISTICS = ("station_stats", "zone_stats", "empty_stations", "full_stations")
+MATERIALIZABLE = {"raw_snapshots", "station_events", "csv_archive", "storage", *STATISTICS}
 
 
 def settings_of(tmp_path: Path, feed: Feed) -> Settings:
@@ -65,7 +70,7 @@ def test_every_asset_tells_its_grain_group_kinds_and_owner() -> None:
         assert node.kinds, key
         assert node.owners == ["team:velib"], key
         groups[key.to_user_string()] = node.group_name
-    assert set(groups.values()) == {"feed", "events", "live", "archive", "models", "platform"}
+    assert set(groups.values()) == {"feed", "events", "live", "archive", "statistics", "models", "platform"}
 
 
 def test_checks_stand_beside_their_assets() -> None:
@@ -75,13 +80,15 @@ def test_checks_stand_beside_their_assets() -> None:
         *(("raw_snapshots", name) for name in ("poll_kind", "completeness", "freshness")),
         *(("station_events", name) for name in ("poll_kind", "completeness", "no_duplicates", "freshness")),
         *(("csv_archive", name) for name in ("no_duplicates", "no_overlap_no_hole", "freshness")),
+        *((asset, name) for asset in STATISTICS for name in ("sql_gives_the_same", "recount")),
+        ("station_stats", "seconds_within_the_day"),
     }
 
 
 def test_jobs_run_in_process_in_a_lane_of_their_own_and_end_in_time() -> None:
     repository = build_defs().get_repository_def()
     lanes = {}
-    for name in ("poll_feed", "producer", "archive_events", "retention"):
+    for name in ("poll_feed", "producer", "archive_events", "retention", "statistics_of_day"):
         job = repository.get_job(name)
         assert job.executor_def.name == "in_process"
         assert int(job.tags["dagster/max_runtime"]) > 0
@@ -99,7 +106,11 @@ def test_nothing_starts_by_itself_unless_a_platform_runs(
     found = {*repository.schedule_defs, *repository.sensor_defs}
     ours = {d.name: d.default_status.value for d in found if d.name != "default_automation_condition_sensor"}
     assert ours == dict.fromkeys(
-        ("every_minute", "every_five_minutes", "every_hour", "new_snapshots", "streaming_progress"), status
+        (
+            *("every_minute", "every_five_minutes", "every_hour", "statistics_of_due_days"),
+            *("new_snapshots", "streaming_progress"),
+        ),
+        status,
     )
 
 

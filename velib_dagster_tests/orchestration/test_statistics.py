@@ -56,6 +56,7 @@ def settings(postgres_settings: Settings, fresh_feed: Callable[..., Settings]) -
 
 
 def run(settings: Settings, day: date, tmp_path: Path) -> dg.ExecuteInProcessResult:
+    tmp_path.mkdir(exist_ok=True)
     resources = {"platform": Platform(home=str(settings.home)), "spark": SessionOfTheTests()}
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         job = build_defs(resources, settings).resolve_job_def(jobs.STATISTICS)
