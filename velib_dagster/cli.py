@@ -72,6 +72,7 @@ def up(feed: FeedName = None, home: Home = None) -> None:
 @app.command()
 def backfill(
     folder: Annotated[Path, typer.Argument(help="Folder with recorded answers: .json, .json.gz, .tar.xz.")],
+    statistics: Annotated[bool, typer.Option(help="Compute the statistics of the days touched afterwards.")] = True,
     home: Home = None,
 ) -> None:
     """Send recorded answers through the very same path as the live feed, then wait until all stores hold them."""
@@ -88,15 +89,17 @@ def backfill(
         ready = time.monotonic()
         done = backfill_recordings(running, folder, console)
         seconds = time.monotonic() - ready
-        days = compute_statistics(running, console)
+        days = compute_statistics(running, console) if statistics else 0
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(done.kinds.items()))
     if not done.fetched and not done.kinds:
         console.print(f"nothing new: all {done.recordings - done.late} recordings were published before")
     else:
         console.print(
             f"{done.fetched} recordings in {seconds:.0f} s (services up in {ready - started:.0f} s): {kinds}; "
-            f"{done.spells} spells in {settings.archive}; statistics of {days} days in PostgreSQL (velib stats)"
+            f"{done.spells} spells in {settings.archive}"
         )
+        if days:
+            console.print(f"statistics of {days} days are in PostgreSQL: velib stats", highlight=False)
         console.print(CREDIT, style="dim")
     if done.late:
         _say(

@@ -29,9 +29,9 @@ pytestmark = pytest.mark.platform
 HOLD = timedelta(seconds=660)
 
 
-def backfill(folder: Path, home: Path) -> subprocess.Popen:
+def backfill(folder: Path, home: Path, *options: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "velib_dagster.cli", "backfill", str(folder), "--home", str(home)],
+        [sys.executable, "-m", "velib_dagster.cli", "backfill", str(folder), "--home", str(home), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -71,7 +71,7 @@ def recordings(shared_data: Path) -> Path:
 def whole(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of an undisturbed backfill of all recorded days."""
     home = tmp_path_factory.mktemp("whole")
-    assert "501 usable" in finish(backfill(recordings, home))
+    assert "501 usable" in finish(backfill(recordings, home, "--no-statistics"))
     return home
 
 
@@ -154,20 +154,22 @@ def test_all_windows_up_to_the_last_poll_are_complete(whole: Path) -> None:
 
 def test_a_second_backfill_says_nothing_new_and_leaves_every_byte(whole: Path, recordings: Path) -> None:
     before = csv_files(whole)
-    assert "nothing new" in finish(backfill(recordings, whole))
+    assert "nothing new" in finish(backfill(recordings, whole, "--no-statistics"))
     assert csv_files(whole) == before
 
 
-def test_older_recordings_are_refused_by_number(whole: Path, recordings: Path, tmp_path: Path) -> None:
+def test_a_backfill_ends_with_the_statistics_and_older_recordings_are_refused_by_number(
+    whole: Path, recordings: Path, tmp_path: Path
+) -> None:
     newer = tmp_path / "newer"
     newer.mkdir()
     shutil.copy(recordings / "explore-v2.1-export-20241101.tar.xz", newer)
     home = tmp_path / "home"
-    finish(backfill(newer, home))
+    assert "statistics of 1 days are in PostgreSQL" in finish(backfill(newer, home))
     older = tmp_path / "older"
     older.mkdir()
     shutil.copy(recordings / "explore-v2.1-export-20241031.tar.xz", older)
-    run = backfill(older, home)
+    run = backfill(older, home, "--no-statistics")
     words, _ = run.communicate(timeout=300)
     assert run.returncode == 3
     assert "4 recordings are older" in words
@@ -183,7 +185,7 @@ def one_day(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(one_day: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
     home = tmp_path_factory.mktemp("undisturbed")
-    finish(backfill(one_day, home))
+    finish(backfill(one_day, home, "--no-statistics"))
     return csv_files(home), tables(home)
 
 
@@ -256,10 +258,10 @@ def test_after_a_disturbance_and_another_run_everything_is_as_if_undisturbed(
     name: str, one_day: Path, undisturbed: tuple[dict, dict], tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
-    run = backfill(one_day, home)
+    run = backfill(one_day, home, "--no-statistics")
     DISTURBANCES[name](home, run)
     run.communicate(timeout=300)
-    finish(backfill(one_day, home))
+    finish(backfill(one_day, home, "--no-statistics"))
     files, rows = undisturbed
     assert csv_files(home) == files
     found = tables(home)
