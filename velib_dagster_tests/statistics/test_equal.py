@@ -77,7 +77,8 @@ def test_any_network_gives_the_same_tables_in_every_way(small: SparkSession, net
 
 def test_a_recorded_day_gives_the_same_tables_in_every_way(spark: SparkSession, shared_data: Path) -> None:
     day = date(2024, 11, 7)
-    spells = recorded_spells(shared_data / "feed-recordings", day)
-    assert len(spells) > 50_000
+    recorded = recorded_spells(shared_data / "feed-recordings", day)
+    spells = [spell for spell in recorded if int(spell.station_code.partition("_")[0]) % 4 == 1]
+    assert len(spells) > 20_000
     assert {spell.since.astimezone(UTC).date() for spell in spells} == {datetime(2024, 11, 7, tzinfo=UTC).date()}
     assert_all_equal(spark, spells, Days.one(day))
