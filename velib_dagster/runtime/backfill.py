@@ -35,6 +35,7 @@ from velib_dagster.runtime import dagster_services
 from velib_dagster.runtime.status import is_running
 from velib_dagster.settings import Settings, VelibError
 from velib_dagster.store.connect import connect
+from velib_dagster.store.days import settle
 from velib_dagster.store.reads import progress as stream_progress
 
 _POLLS_PER_TRANSACTION: Final = 5
@@ -164,6 +165,8 @@ def compute_statistics(settings: Settings, console: Console) -> int:
     with _progress(console) as progress:
         task = progress.add_task("statistics of days", total=len(due))
         materialize_days(settings, reversed(due), lambda _: progress.advance(task))
+    with connect(settings) as connection:
+        settle(connection)
     return len(due)
 
 

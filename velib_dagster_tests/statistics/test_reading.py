@@ -1,3 +1,4 @@
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,10 +9,14 @@ from pyspark.sql import DataFrame, SparkSession
 
 from velib_dagster.archive.commit import COMMIT_FILE, day_path
 from velib_dagster.archive.errors import EmptyArchiveError
+from velib_dagster.archive.writer import archive_topic
 from velib_dagster.statistics.days import Days
 from velib_dagster.statistics.errors import StatisticsError
+from velib_dagster.statistics.one_day import read_day
 from velib_dagster.statistics.reading import day_spells, day_spells_at, day_spells_table
+from velib_dagster.statistics.recount import recounting
 from velib_dagster.statistics.schemas import SPELLS
+from velib_dagster_tests.archive.parts import START, TopicInMemory, many
 from velib_dagster_tests.statistics.archives import write_archive
 from velib_dagster_tests.statistics.make import DAY, arrow, held, paris
 
@@ -45,6 +50,28 @@ def test_a_half_written_row_is_never_seen(small: SparkSession, tmp_path: Path) -
         file.write(b"7101_relais,The gre")
     assert rows(day_spells(small, tmp_path, TODAY)) == before
     assert rows(day_spells_at(small, str(tmp_path), TODAY)) == before
+
+
+def test_statistics_beside_a_writer_are_those_of_whole_rows(tmp_path: Path) -> None:
+    spells = many(20_000)  # of 30 stations, a minute each: the n-th row is known by n
+    writer = threading.Thread(
+        target=archive_topic, args=(tmp_path, TopicInMemory(spells), TODAY.timezone), kwargs={"step_rows": 500}
+    )
+    writer.start()
+    seen = []
+    while writer.is_alive():
+        found = read_day(tmp_path, START.date(), TODAY.timezone)
+        with recounting(found.table, found.days) as recount:
+            counted = recount.table("station_days").to_pylist()
+        written = spells[: found.table.num_rows]
+        assert sum(row["seconds"] for row in counted) == sum(spell.seconds for spell in written)
+        assert sum(row["bikes_seconds"] for row in counted) == sum(
+            spell.seconds * spell.bikes for spell in written if spell.is_renting
+        )
+        seen.append(len(written))
+    writer.join()
+    assert seen == sorted(seen)
+    assert any(0 < count < len(spells) for count in seen)
 
 
 def test_an_empty_day_has_no_spell_and_an_empty_archive_says_so(small: SparkSession, tmp_path: Path) -> None:
