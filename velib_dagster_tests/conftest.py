@@ -19,8 +19,14 @@ from velib_dagster.settings import Feed, Settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-QUICK_JAVA = "-XX:TieredStopAtLevel=1"
+QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """A Java for small data: most of a short session's time would go into compiling what runs once."""
+SMALL_DATA = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+}
+"""Settings of Spark for tables of a few rows, in which compiling a query takes longer than running it."""
 
 KEPT_VARIABLES = {"VELIB_JAVA", "VELIB_MAVEN_REPOSITORY", "VELIB_PG_BIN"}
 """Settings of the machine rather than of a platform: they stay in force under the tests."""
@@ -126,3 +132,25 @@ def spark() -> Iterator["SparkSession"]:
     session = builder.getOrCreate()
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def small(spark: "SparkSession") -> "SparkSession":
+    """The session's Spark with settings for few rows; what runs compiled has tests of its own."""
+    session = spark.newSession()
+    for name, value in {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": "1",
+        **SMALL_DATA,
+    }.items():
+        session.conf.set(name, value)
+    return session
+
+
+@pytest.fixture(scope="session")
+def spark_of_small_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which a Spark started as a process of its own has the settings for few rows."""
+    folder = tmp_path_factory.mktemp("spark-conf")
+    lines = [f"{name} {value}" for name, value in SMALL_DATA.items()]
+    (folder / "spark-defaults.conf").write_text("\n".join((*lines, f"spark.driver.extraJavaOptions {QUICK_JAVA}", "")))
+    return {"SPARK_CONF_DIR": str(folder)}

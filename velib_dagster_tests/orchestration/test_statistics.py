@@ -26,13 +26,10 @@ DAY = date(2024, 11, 7)
 NOON = datetime(2024, 11, 7, 11, tzinfo=UTC)
 
 
-class SessionOfTheTests(Spark):
+@pytest.fixture(autouse=True)
+def session_of_the_tests(small: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session that the tests share instead of one more Java."""
-
-    def session(self) -> SparkSession:
-        found = SparkSession.getActiveSession()
-        assert found is not None
-        return found
+    monkeypatch.setattr(Spark, "session", lambda _: small)
 
 
 def ten_minutes(start: datetime, code: str = "16107", bikes: int = 3, **changes: object) -> Spell:
@@ -57,7 +54,7 @@ def settings(postgres_settings: Settings, fresh_feed: Callable[..., Settings]) -
 
 def run(settings: Settings, day: date, tmp_path: Path) -> dg.ExecuteInProcessResult:
     tmp_path.mkdir(exist_ok=True)
-    resources = {"platform": Platform(home=str(settings.home)), "spark": SessionOfTheTests()}
+    resources = {"platform": Platform(home=str(settings.home)), "spark": Spark()}
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         job = build_defs(resources, settings).resolve_job_def(jobs.STATISTICS)
         return job.execute_in_process(partition_key=day.isoformat(), instance=instance, raise_on_error=False)
@@ -73,7 +70,6 @@ def rows(settings: Settings, statement: str) -> list[tuple[object, ...]]:
         return connection.execute(statement.encode()).fetchall()
 
 
-@pytest.mark.usefixtures("spark")
 def test_a_day_is_computed_proved_and_written_once_for_all_assets(settings: Settings, tmp_path: Path) -> None:
     now = datetime(2024, 11, 8, 12, tzinfo=UTC)
     migrate(settings)
@@ -97,7 +93,6 @@ def test_a_day_is_computed_proved_and_written_once_for_all_assets(settings: Sett
     assert due_now(settings, tuple(ASSETS), now) == []
 
 
-@pytest.mark.usefixtures("spark")
 def test_a_day_without_spells_is_written_as_empty(settings: Settings, tmp_path: Path) -> None:
     result = run(settings, DAY + timedelta(days=1), tmp_path)
     assert result.success
@@ -105,7 +100,6 @@ def test_a_day_without_spells_is_written_as_empty(settings: Settings, tmp_path: 
     assert rows(settings, "SELECT count(*) FROM station_days") == [(0,)]
 
 
-@pytest.mark.usefixtures("spark")
 def test_a_day_in_doubt_keeps_its_old_rows_and_says_why(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

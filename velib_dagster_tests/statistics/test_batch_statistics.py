@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.dataset as ds
@@ -19,10 +20,17 @@ from velib_dagster_tests.statistics.make import DAY, arrow, empty, held, paris
 
 pytestmark = pytest.mark.spark
 
+Submit = Callable[..., subprocess.CompletedProcess[str]]
 REPOSITORY = Path(__file__).parents[2]
 
 
-def submit(*arguments: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def submit(spark_of_small_data: dict[str, str]) -> Submit:
+    """spark-submit of the batch job, run to its end."""
+    return lambda *arguments: _submit(arguments, spark_of_small_data)
+
+
+def _submit(arguments: tuple[str, ...], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
             str(Path(pyspark.__file__).parent / "bin" / "spark-submit"),
@@ -31,11 +39,11 @@ def submit(*arguments: str) -> subprocess.CompletedProcess[str]:
             *(str(REPOSITORY / "spark" / "batch_statistics.py"), *arguments),
         ],
         check=False, capture_output=True, text=True, timeout=500,
-        env={**os.environ, "JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable},
+        env={**os.environ, **environment, "JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable},
     )  # fmt: skip
 
 
-def test_the_tables_of_an_archive_anywhere_are_written_as_parquet(tmp_path: Path) -> None:
+def test_the_tables_of_an_archive_anywhere_are_written_as_parquet(submit: Submit, tmp_path: Path) -> None:
     spells = held("0012", paris(-1), paris(9), 5) + empty("0012", paris(9), paris(25)) + held("2", paris(8), paris(24))
     write_archive(tmp_path / "archive", spells, committed=False)
     done = submit(
@@ -54,7 +62,7 @@ def test_the_tables_of_an_archive_anywhere_are_written_as_parquet(tmp_path: Path
                 assert differences(written, recount.table(name), key, columns) == []
 
 
-def test_a_day_that_is_not_there_ends_in_words(tmp_path: Path) -> None:
+def test_a_day_that_is_not_there_ends_in_words(submit: Submit, tmp_path: Path) -> None:
     done = submit("--archive", str(tmp_path), "--days", str(DAY), "--into", str(tmp_path / "tables"), "--sql")
     assert done.returncode == 1
     assert f"has no file for {DAY}..{DAY}" in done.stdout  # spark-submit joins what the program says

@@ -69,7 +69,7 @@ def assert_all_equal(spark: SparkSession, spells: list[Spell], days: Days) -> No
                 assert differences(found, again, table.key, COUNTED[name], names=("DataFrame", "recount")) == []
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(network=networks())
 def test_any_network_gives_the_same_tables_in_every_way(small: SparkSession, network: tuple[list[Spell], Days]) -> None:
     assert_all_equal(small, *network)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from velib_dagster.settings import Settings
-from velib_dagster.store.connect import connect
 from velib_dagster.streaming.binding import FILE
 from velib_dagster_tests.streaming.conftest import Sender, has_tables, rows, run_until_idle, running_job, wait_for
 from velib_dagster_tests.streaming.make import START, poll, spells, state
@@ -70,40 +69,6 @@ def test_killed_in_the_middle_and_with_a_checkpoint_deleted_the_tables_are_the_s
     send_in_parts(sender, 8, 12)
     run_until_idle(feed)
     assert tables(feed) == undisturbed
-
-
-def test_postgresql_away_for_some_seconds_is_waited_for(feed: Settings, sender: Sender) -> None:
-    with running_job(feed) as process:
-        sender.send(spells=spells(3, 10), polls=[poll(START)])
-        wait_for(lambda: has_tables(feed) and rows(feed, "SELECT 1 FROM polls"), 120)
-        with connect(feed, database="postgres") as admin:
-            admin.autocommit = True
-            name = feed.database
-            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")  # type: ignore[call-overload]
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-            sender.send(spells=spells(3, 20, seed=2), polls=[poll(START + timedelta(minutes=20))])
-            log = feed.home / "job.log"
-            wait_for(lambda: "PostgreSQL is away" in log.read_text(), 90)
-            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")  # type: ignore[call-overload]
-        wait_for(lambda: rows(feed, "SELECT count(*) FROM polls") == [(2,)], 90)
-        assert process.poll() is None
-    assert "PostgreSQL is back" in log.read_text()
-
-
-def test_a_poll_is_written_only_after_its_spells(feed: Settings, sender: Sender) -> None:
-    """An open transaction holds the windows back; a poll that is committed meanwhile has to wait for them."""
-    with running_job(feed):
-        sender.send(spells=spells(3, 10), polls=[poll(START)])
-        wait_for(lambda: has_tables(feed) and rows(feed, "SELECT 1 FROM polls"), 120)
-        with connect(feed) as lock:
-            lock.execute("LOCK TABLE windows IN SHARE MODE")
-            sender.send(spells=spells(3, 20, seed=2)[6:], polls=[poll(START + timedelta(minutes=20))])
-            blocked = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'windows'::regclass"
-            wait_for(lambda: rows(feed, blocked), 60)
-            wait_for(lambda: rows(feed, "SELECT pg_sleep(4)"), 60)
-            assert rows(feed, "SELECT count(*) FROM polls") == [(1,)]
-            lock.rollback()
-        wait_for(lambda: rows(feed, "SELECT count(*) FROM polls") == [(2,)], 60)
 
 
 def test_another_kafka_ends_the_job_with_words_and_a_status(feed: Settings) -> None:
