@@ -19,6 +19,13 @@ from velib_dagster.store.connect import connect
 JOB = Path(__file__).with_name("run_job.py")
 
 
+@pytest.fixture(autouse=True)
+def few_rows(spark_of_small_data: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the jobs that a test starts as processes of their own; end_to_end runs them as a user does."""
+    for name, value in spark_of_small_data.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture
 def feed(services: Settings, fresh_feed: Callable[..., Settings]) -> Settings:
     settings = fresh_feed(services)
