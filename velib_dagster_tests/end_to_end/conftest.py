@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 START_SECONDS = 300
 """Far more than an idle machine needs: other tests may be running beside."""
 
+NOBODY_LISTENS = "http://127.0.0.1:9/feed"
+
 Found = TypeVar("Found")
 
 
@@ -152,12 +154,13 @@ def _interrupted_by_default() -> None:
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    """A new home of the simulated feed, everything up."""
+    """A new home where the live feed can't be reached, so that it serves the simulated one; everything up."""
     home = tmp_path_factory.mktemp("platform-up") / "home"
     said = home.parent / "said.txt"
     with said.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "velib_dagster.cli", "up", "--feed", "simulated", "--home", str(home)],
+            [sys.executable, "-m", "velib_dagster.cli", "up", "--home", str(home)],
+            env={**os.environ, "VELIB_FEED_URL": NOBODY_LISTENS},
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,

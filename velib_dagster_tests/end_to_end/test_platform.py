@@ -23,6 +23,7 @@ import pytest
 from velib_dagster.events.memory import committed_messages, committed_reader, newest_poll
 from velib_dagster.events.records import PollRecord, decode_poll
 from velib_dagster.feed.snapshots import SnapshotStore
+from velib_dagster.runtime.lock import running_platform_in
 from velib_dagster.runtime.services import services
 from velib_dagster.runtime.web import answers_ok
 from velib_dagster.settings import LOOPBACK, Settings
@@ -38,10 +39,15 @@ COMPUTED = ("raw_snapshots", "station_events", "csv_archive", "storage")
 LIVE = ("live_station_windows", "live_zone_windows", "live_cell_windows")
 SCREENSHOTS = os.environ.get("VELIB_SCREENSHOTS")
 """Where the pictures of the documentation go; read on import, since fixtures hide a platform's variables."""
-GROUPS = ("feed", "events", "archive", "live", "models", "platform")
+GROUPS = ("feed", "events", "archive", "live", "statistics", "models", "platform")
 
 
-def test_every_address_answers(platform: RunningPlatform) -> None:
+def test_without_the_live_feed_the_simulated_one_runs_and_every_address_answers(platform: RunningPlatform) -> None:
+    said = platform.said.read_text()
+    assert re.search(r"The live feed can't be reached \(no connection.*\): http://127.0.0.1:9/feed", said)
+    assert "Running the SIMULATED feed instead" in said
+    platform.wait("the first days", lambda: "the new home begins with 2 days" in platform.said.read_text())
+    assert running_platform_in(platform.home) == platform.process.pid
     assert answers_ok(platform.dagster, within=20)
     assert answers_ok(platform.mlflow, within=20)
 
@@ -229,6 +235,7 @@ def test_ctrl_c_stops_everything_within_20_seconds_and_cuts_the_running_spells(p
     said = platform.said.read_text()
     assert seconds <= 20, f"stopping took {seconds:.0f} s:\n{said}"
     assert processes_of(platform.home) == []
+    assert not list((platform.home / "run").glob("*.json"))
     assert re.search(r"\d+ running spells cut at the last poll", said), said
     assert "all parts have stopped" in said
     last = _last_poll(platform.home)

@@ -1,4 +1,4 @@
-"""`velib up` as a whole: it falls back in words, answers at each URL, leaves nothing, and uses given addresses."""
+"""`velib up` on given addresses; with parts of its own it is tested in `end_to_end`."""
 
 import os
 import re
@@ -14,14 +14,11 @@ import psutil
 import pytest
 
 from velib_dagster.runtime import mlflow
-from velib_dagster.runtime.lock import running_platform_in
 from velib_dagster.runtime.process import running
-from velib_dagster.runtime.web import answers_ok
 from velib_dagster.settings import Settings, cache_root
 
 pytestmark = pytest.mark.platform
 
-NOBODY_LISTENS = "http://127.0.0.1:9/feed"
 START_SECONDS = 240
 """Far more than an idle machine needs: other tests may be running beside."""
 
@@ -64,36 +61,6 @@ def processes_of(home: Path) -> list[list[str]]:
         except psutil.Error:
             continue
     return found
-
-
-def test_a_new_home_without_live_feed_serves_the_simulated_one_and_ctrl_c_ends_all(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    with up(home, VELIB_FEED_URL=NOBODY_LISTENS) as (process, said):
-        await_words(process, said, r"The live feed can't be reached \(no connection.*\): http://127.0.0.1:9/feed")
-        await_words(process, said, "Running the SIMULATED feed instead")
-        pages = await_words(process, said, r"Dagster is up .*: (http\S+)")
-        models = await_words(process, said, r"MLflow is up .*: (http\S+)")
-        assert answers_ok(f"{pages}/server_info", within=20)
-        assert answers_ok(models, within=20)
-        assert running_platform_in(home) == process.pid
-
-        second = subprocess.run(
-            [sys.executable, "-m", "velib_dagster.cli", "up", "--home", str(home)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert second.returncode == 1
-        assert f"(process {process.pid})" in second.stderr
-
-        await_words(process, said, "the new home begins with 2 days")
-        begin = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-        assert time.monotonic() - begin < 20
-    assert processes_of(home) == []
-    assert not list((home / "run").glob("*.json"))
-    assert "all parts have stopped" in said.read_text()
 
 
 @pytest.mark.kafka
