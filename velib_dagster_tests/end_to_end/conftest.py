@@ -203,7 +203,7 @@ def browser() -> Iterator["BrowserContext"]:
         chromium = playwright.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
-        context = chromium.new_context(viewport={"width": 1400, "height": 1800}, device_scale_factor=1.5)
+        context = chromium.new_context(viewport={"width": 2300, "height": 2800})
         context.set_default_timeout(60_000)
         context.add_init_script(
             """localStorage.setItem("asset-node-facets", '["checks","status","kind-tag"]');
