@@ -223,7 +223,8 @@ class Settings:
         """
         name = database or self.database
         if self.postgres_address is None:
-            return f"postgresql://platform:{self.secret('postgres')}@{LOOPBACK}:{self.port('postgres')}/{name}"
+            password = quote(self.secret("postgres"), safe="")
+            return f"postgresql://platform:{password}@{LOOPBACK}:{self.port('postgres')}/{name}"
         parts = urlsplit(self.postgres_address)
         # One from the variable is as somebody typed it; one in an address is encoded already.
         password = parts.password or quote(os.environ.get("VELIB_POSTGRES_PASSWORD", ""), safe="")
