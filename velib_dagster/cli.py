@@ -370,6 +370,40 @@ def simulate(
 
 
 @app.command()
+def prepare(home: Home = None, feed: FeedName = None) -> None:
+    """On a server: folders, topics, databases and migrations, then done; Kafka and PostgreSQL are those given."""
+    from velib_dagster.runtime.prepare import prepare as prepare_home
+
+    prepare_home(Settings.load(home, feed), lambda words: console.print(words, highlight=False, soft_wrap=True))
+
+
+@app.command()
+def serve(
+    part: Annotated[str, typer.Argument(help="dagster_code, dagster_web, dagster_daemon or mlflow.")],
+    home: Home = None,
+) -> None:
+    """On a server: run one part in the foreground, after velib prepare."""
+    from velib_dagster.runtime.serve import serve as serve_part
+
+    serve_part(Settings.load(home), part)
+
+
+@app.command()
+def health(
+    part: Annotated[
+        str, typer.Argument(help="home, dagster_code, dagster_web, dagster_daemon, mlflow, streaming or standby.")
+    ] = "home",
+    home: Home = None,
+) -> None:
+    """On a server: whether one part works; says what is wrong, with exit status 1, where it doesn't."""
+    from velib_dagster.runtime.health import trouble
+
+    found = trouble(Settings.load(home), part)
+    if found is not None:
+        raise VelibError(f"{part}: {found}")
+
+
+@app.command()
 def dsn(home: Home = None, feed: FeedName = None) -> None:
     """Print the read-only PostgreSQL address for psql and BI tools."""
     from velib_dagster.store.connect import dsn as readonly_dsn

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 LAYOUT_VERSION: Final = 1
@@ -99,7 +99,9 @@ class Settings:
     kafka_address: str | None = None
     postgres_address: str | None = None
     mlflow_address: str | None = None
+    mlflow_public: str | None = None
     zones_file: Path | None = None
+    dagster_files: Path | None = None
     host: str = LOOPBACK
 
     @classmethod
@@ -142,16 +144,18 @@ class Settings:
             max_hold_seconds=_whole_number("VELIB_MAX_HOLD_SECONDS", feed_settings.max_hold_seconds, 60),
             timezone=env.get("VELIB_TIMEZONE", feed_settings.timezone),
         )
-        zones = env.get("VELIB_ZONES")
+        zones, dagster_files = env.get("VELIB_ZONES"), env.get("VELIB_DAGSTER_FILES")
         return cls(
             home=home_path,
             feed=feed_settings,
-            ports=ports,
+            ports={**ports, **_ports(env.get("VELIB_PORTS", ""))},
             kafka_address=env.get("VELIB_KAFKA") or None,
             postgres_address=env.get("VELIB_POSTGRES") or None,
             mlflow_address=env.get("VELIB_MLFLOW") or None,
+            mlflow_public=env.get("VELIB_MLFLOW_PUBLIC") or None,
             zones_file=Path(zones).expanduser() if zones else None,
-            host=env.get("VELIB_HOST", LOOPBACK),
+            dagster_files=Path(dagster_files).expanduser() if dagster_files else None,
+            host=env.get("VELIB_HOST") or LOOPBACK,
         )
 
     def save(self) -> None:
@@ -202,6 +206,11 @@ class Settings:
         return self.mlflow_address or f"http://{LOOPBACK}:{self.port('mlflow')}"
 
     @property
+    def mlflow_page(self) -> str:
+        """Address of the MLflow server for people: links lead there, also where its name is known only to the parts."""
+        return self.mlflow_public or self.mlflow
+
+    @property
     def database(self) -> str:
         """Name of the feed's database."""
         return self.feed.name
@@ -214,9 +223,11 @@ class Settings:
         """
         name = database or self.database
         if self.postgres_address is None:
-            return f"postgresql://platform:{self.secret('postgres')}@{LOOPBACK}:{self.port('postgres')}/{name}"
+            password = quote(self.secret("postgres"), safe="")
+            return f"postgresql://platform:{password}@{LOOPBACK}:{self.port('postgres')}/{name}"
         parts = urlsplit(self.postgres_address)
-        password = parts.password or os.environ.get("VELIB_POSTGRES_PASSWORD")
+        # One from the variable is as somebody typed it; one in an address is encoded already.
+        password = parts.password or quote(os.environ.get("VELIB_POSTGRES_PASSWORD", ""), safe="")
         user = parts.username or "platform"
         login = f"{user}:{password}" if password else user
         query = f"?{parts.query}" if parts.query else ""
@@ -323,6 +334,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _ports(text: str) -> dict[str, int]:
+    """Ports by name from `name=port,name=port`."""
+    found: dict[str, int] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, _, port = item.partition("=")
+        if name not in PORT_NAMES or not port.isdigit() or not 0 < int(port) < 65_536:
+            msg = f"VELIB_PORTS: {item!r} must be name=port, with a name of {', '.join(PORT_NAMES)}"
+            raise SettingsError(msg)
+        found[name] = int(port)
+    return found
 
 
 def _whole_number(variable: str, default: int, least: int) -> int:

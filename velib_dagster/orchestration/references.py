@@ -62,6 +62,6 @@ def _kafka(settings: Settings) -> str | None:
 
 def _mlflow(settings: Settings) -> str | None:
     try:
-        return settings.mlflow
+        return settings.mlflow_page
     except SettingsError:
         return None

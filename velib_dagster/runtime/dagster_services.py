@@ -83,12 +83,19 @@ def _path() -> str:
 
 
 def prepare(settings: Settings) -> None:
-    """Write the instance's files and make its database. PostgreSQL must run."""
+    """Write the instance's files (those of `VELIB_DAGSTER_FILES` where given) and make its database.
+
+    PostgreSQL must run.
+
+    Raises:
+        OSError: a file of `VELIB_DAGSTER_FILES` is missing.
+    """
     home = instance_home(settings)
     home.mkdir(parents=True, exist_ok=True)
-    write_atomically(home / "dagster.yaml", _INSTANCE.encode())
     workspace = _WORKSPACE.format(host=LOOPBACK, port=settings.port("dagster_code"), location=LOCATION)
-    write_atomically(home / "workspace.yaml", workspace.encode())
+    for name, usual in (("dagster.yaml", _INSTANCE), ("workspace.yaml", workspace)):
+        given = settings.dagster_files
+        write_atomically(home / name, (given / name).read_bytes() if given else usual.encode())
     ensure_database(settings.postgres("postgres"), DATABASE)
 
 
@@ -100,7 +107,7 @@ def code_server(settings: Settings) -> Part:
         title="Dagster's code server",
         argv=[
             *(sys.executable, "-m", "dagster", "api", "grpc", "--module-name", "velib_dagster.definitions"),
-            *("--host", LOOPBACK, "--port", str(port), "--location-name", LOCATION),
+            *("--host", settings.host, "--port", str(port), "--location-name", LOCATION),
             *("--use-python-environment-entry-point", "--inject-env-vars-from-instance"),
         ],
         env=environment(settings),
@@ -120,7 +127,7 @@ def webserver(settings: Settings) -> Part:
         name="dagster_web",
         title="Dagster",
         argv=[
-            *(sys.executable, "-m", "dagster_webserver", "--host", LOOPBACK, "--port", str(port)),
+            *(sys.executable, "-m", "dagster_webserver", "--host", settings.host, "--port", str(port)),
             *("--workspace", str(workspace)),
         ],
         env=environment(settings),

@@ -4,6 +4,7 @@ Only the supervisor starts it; who logs models reads its address from the settin
 """
 
 import sys
+from urllib.parse import urlsplit
 
 from velib_dagster.runtime.postgres import ensure_database
 from velib_dagster.runtime.process import Part
@@ -16,6 +17,15 @@ DATABASE = "mlflow"
 def sqlalchemy_url(settings: Settings, database: str) -> str:
     """Address of a database for SQLAlchemy, with the password; the driver is named, since its default has changed."""
     return settings.postgres(database).replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+def allowed_hosts(settings: Settings) -> tuple[str, ...]:
+    """Values of `Host` that the server answers to; it refuses all others (403), against DNS rebinding."""
+    named = (settings.mlflow_address, settings.mlflow_public)
+    return (
+        *("localhost", "localhost:*", LOOPBACK, f"{LOOPBACK}:*"),
+        *dict.fromkeys(urlsplit(address).netloc for address in named if address),
+    )
 
 
 def server(settings: Settings) -> Part:
@@ -32,7 +42,8 @@ def server(settings: Settings) -> Part:
         title="MLflow",
         argv=[
             *(sys.executable, "-m", "mlflow", "server", "--serve-artifacts", "--artifacts-destination"),
-            *(str(artifacts), "--host", LOOPBACK, "--port", str(port), "--workers", "1"),
+            *(str(artifacts), "--host", settings.host, "--port", str(port), "--workers", "1"),
+            *("--allowed-hosts", ",".join(allowed_hosts(settings))),
         ],
         env={
             # A variable, since a command line can be read by every user of the machine.

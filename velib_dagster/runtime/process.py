@@ -78,7 +78,7 @@ class Child:
             if part.prepare is not None:
                 part.prepare()
             rotate(self.log)
-            environment = {**_surroundings(), "VELIB_HOME": str(self.home), **part.env, "VELIB_PART": part.name}
+            environment = {**surroundings(), "VELIB_HOME": str(self.home), **part.env, "VELIB_PART": part.name}
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
                     list(part.argv),
@@ -165,7 +165,7 @@ class Child:
         (self.home / "run" / f"{self.part.name}.json").unlink(missing_ok=True)
 
 
-def _surroundings() -> dict[str, str]:
+def surroundings() -> dict[str, str]:
     """This process's environment, changed where it would be in the parts' way."""
     environment = dict(os.environ)
     # They talk to each other on loopback, where a proxy has no place.

@@ -78,19 +78,25 @@ def fetch_jars(supervisor: Supervisor) -> None:
         )
 
 
-def _await_outside(supervisor: Supervisor, title: str, address: str, is_ready: Callable[[], bool]) -> None:
-    def wait() -> None:
-        deadline = time.monotonic() + OUTSIDE_SECONDS
-        while not is_ready():
-            if time.monotonic() > deadline:
-                msg = (
-                    f"{title} at {address}, given in the environment, does not answer: start it, "
-                    "correct the address and its password, or leave it out to use one of our own"
-                )
-                raise PlatformError(msg)
-            time.sleep(0.5)
+def wait_outside(title: str, address: str, is_ready: Callable[[], bool]) -> None:
+    """Wait until a part given by address answers.
 
-    supervisor.work(f"{title} at {address}", wait)
+    Raises:
+        PlatformError: it does not within 30 s.
+    """
+    deadline = time.monotonic() + OUTSIDE_SECONDS
+    while not is_ready():
+        if time.monotonic() > deadline:
+            msg = (
+                f"{title} at {address}, given in the environment, does not answer: start it, "
+                "correct the address and its password, or leave it out to use one of our own"
+            )
+            raise PlatformError(msg)
+        time.sleep(0.5)
+
+
+def _await_outside(supervisor: Supervisor, title: str, address: str, is_ready: Callable[[], bool]) -> None:
+    supervisor.work(f"{title} at {address}", lambda: wait_outside(title, address, is_ready))
     supervisor.say(f"  {title} at {address} is used; none is started here")
 
 
