@@ -255,7 +255,7 @@ def checkpoint_deleted(home: Path, run: subprocess.Popen) -> None:
 
 
 def streaming_killed_and_then_postgres(home: Path, run: subprocess.Popen) -> None:
-    until(lambda: commits(home) > 0, run)
+    until((home / "checkpoints" / "station_windows" / "offsets" / "0").exists, run)
     job = psutil.Process(part(home, "streaming"))
     for process in [job, *job.children(True)]:
         process.kill()
