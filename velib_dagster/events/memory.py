@@ -19,6 +19,7 @@ from velib_dagster.settings import Settings
 
 _SECONDS: Final = 10.0
 _BATCH: Final = 5000
+_NO_LEADER_YET: Final = (ClientError.NOT_LEADER_FOR_PARTITION, ClientError.LEADER_NOT_AVAILABLE)
 
 
 def read_memory(settings: Settings) -> Memory:
@@ -87,12 +88,18 @@ def committed_reader(settings: Settings) -> Iterator[Consumer]:
 
 def stable_offsets(consumer: Consumer, settings: Settings, topic: str) -> tuple[int, int]:
     """First offset kept, and the last stable offset (the end of what is committed), of the topic's one partition."""
-    try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_SECONDS)
-    except KafkaException as error:
-        msg = f"topic {topic} can't be read from Kafka at {settings.kafka}: {error.args[0].str()}"
-        raise KafkaError(msg) from error
-    return low, high
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_SECONDS)
+        except KafkaException as error:
+            # a topic made a moment ago has no leader yet
+            if error.args[0].code() in _NO_LEADER_YET and time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            msg = f"topic {topic} can't be read from Kafka at {settings.kafka}: {error.args[0].str()}"
+            raise KafkaError(msg) from error
+        return low, high
 
 
 def committed_messages(consumer: Consumer, settings: Settings, topic: str, offset: int) -> Iterator[Message]:
