@@ -143,7 +143,11 @@ class Server:
                 self.processes[name].send_signal(getattr(signal, self.services[name].stop_signal))
             for name in now:
                 seconds = float(self.services[name].stop_grace_period.removesuffix("s"))
-                statuses[name] = self.processes[name].wait(seconds)
+                try:
+                    statuses[name] = self.processes[name].wait(seconds)
+                except subprocess.TimeoutExpired:  # as Compose does
+                    self.processes[name].kill()
+                    statuses[name] = self.processes[name].wait()
             left -= now
         return statuses
 
@@ -282,8 +286,10 @@ def test_the_services_publish_three_minutes_and_stop_leaving_nothing(
     server.alive()
     statuses = server.down()
     assert statuses["streaming"] == statuses["standby"] == 0
-    # Dagster's servers end by the signal itself or with a status of their own for it; none was killed.
-    assert not {name: status for name, status in statuses.items() if status not in {0, -15, 143}}, statuses
+    # Dagster's servers end by the signal itself or with a status of their own for it; none was killed but perhaps the
+    # code server, which waits for runs that are going on.
+    ended = {name: {0, -15, 143} | ({-9} if name == "dagster-code" else set()) for name in statuses}
+    assert not {name: status for name, status in statuses.items() if status not in ended[name]}, statuses
     assert processes_of(server.home) == []
     for name in ("standby", "dagster_web"):
         words = [str(Path(sys.executable).parent / "velib"), "health", name]
