@@ -21,7 +21,7 @@ HISTORY_RATE: Final = "history_rate"
 
 def minus_count(target: Target) -> str:
     """Name of the rival that ranks by −count at the last lag: `minus_docks`, `minus_bikes`."""
-    return f"minus_{target.count}"
+    return f"minus_{target.level}"
 
 
 @dataclass(frozen=True)

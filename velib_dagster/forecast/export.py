@@ -31,8 +31,8 @@ def scorer_of(
     model looks at them."""
     classifier = classifier_of(fitted)
     logistic = classifier if isinstance(classifier, LogisticRegressionModel) else None
-    boosted = isinstance(classifier, GBTClassificationModel)
-    trees = [] if logistic is not None else _trees(classifier, boosted=boosted)
+    boosted = classifier if isinstance(classifier, GBTClassificationModel) else None
+    trees = [] if logistic is not None else _trees(classifier, boosted=boosted is not None)
     rated = "rate" in columns_of(fitted)
     network = [rates.get((-1, hour), 0.0) for hour in range(HOURS)]
     seen = sorted({station for station, _ in rates if station >= 0}) if rated else []
@@ -49,7 +49,7 @@ def scorer_of(
         "intercept": float(logistic.intercept) if logistic is not None else 0.0,
         "coefficients": [float(value) for value in logistic.coefficients.toArray()] if logistic is not None else [],
         "trees": trees,
-        "tree_weights": [float(weight) for weight in classifier.treeWeights] if boosted else [],
+        "tree_weights": [float(weight) for weight in boosted.treeWeights] if boosted is not None else [],
         "rate_hours": network,
         "rates": {
             stations.known[station].code: [rates.get((station, hour), network[hour]) for hour in range(HOURS)]

@@ -112,7 +112,7 @@ def task_frame(rows: DataFrame, rates: DataFrame, task: Task) -> DataFrame:
 
     A training row's `rate` leaves out its own day, which would tell the answer.
     """
-    count, other = task.target.count, task.target.other
+    count, other = task.target.level, task.target.other
     lags = lag_names(task.target)
     seconds = F.col("at_after") if task.horizon == NEXT_POLL else F.col("at") + task.horizon * 60
     local = F.from_utc_timestamp(F.timestamp_seconds(seconds), task.timezone)

@@ -77,7 +77,7 @@ def usual_step(spells: DataFrame) -> int:
     """
     began = spells.select(F.unix_seconds("since").alias("at")).where("at % 600 <> 0").distinct()
     times = np.sort(np.array([row["at"] for row in began.collect()], dtype=np.int64))
-    return 60 if len(times) > 1 and float(np.median(np.diff(times))) < 150 else 300  # noqa: PLR2004
+    return 60 if len(times) > 1 and float(np.median(np.diff(times))) < 150 else 300
 
 
 def _numbers(spark: SparkSession, stations: Stations) -> DataFrame:

@@ -68,8 +68,8 @@ def decide(truth: Bools, score: Floats, threshold: float) -> Decision:
     """Precision, recall and F1 at a threshold; 0 where they are undefined."""
     called = score >= threshold
     hits = float(np.count_nonzero(called & truth))
-    precision = hits / max(np.count_nonzero(called), 1)
-    recall = hits / max(np.count_nonzero(truth), 1)
+    precision = hits / max(int(np.count_nonzero(called)), 1)
+    recall = hits / max(int(np.count_nonzero(truth)), 1)
     return Decision(threshold, precision, recall, f1_of(precision, recall))
 
 

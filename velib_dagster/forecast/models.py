@@ -1,14 +1,14 @@
 """The models of pyspark.ml: which there are, what each is fitted on, what it finds important.
 
-Each is a pipeline of a `VectorAssembler` and a classifier. What rows mean belongs to `features.py`, how good a score is to
-`measures.py`, MLflow to `tracking.py`.
+Each is a pipeline of a `VectorAssembler` and a classifier. What rows mean belongs to `features.py`, how good a score is
+to `measures.py`, MLflow to `tracking.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
-from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml import Estimator, Pipeline, PipelineModel
 from pyspark.ml.classification import (
     GBTClassificationModel,
     GBTClassifier,
@@ -91,7 +91,7 @@ def _forest(parameters: Parameters, seed: int) -> RandomForestClassifier:
     )
 
 
-_MADE: Final[Mapping[str, Callable[[Parameters, int], Pipeline]]] = {
+_MADE: Final[Mapping[str, Callable[[Parameters, int], Estimator[Any]]]] = {
     "logistic": _logistic,
     "gbt": _gbt,
     "forest": _forest,
@@ -129,18 +129,17 @@ def fit(model: Model, rows: DataFrame, columns: Sequence[str], seed: int) -> Pip
 
 def classifier_of(fitted: PipelineModel) -> Fitted:
     """The classifier in a fitted pipeline."""
-    classifier: Fitted = fitted.stages[-1]
-    return classifier
+    return cast("Fitted", fitted.stages[-1])
 
 
 def columns_of(fitted: PipelineModel) -> list[str]:
     """The columns that a fitted pipeline sees, in order."""
-    return list(fitted.stages[0].getInputCols())
+    return list(cast("VectorAssembler", fitted.stages[0]).getInputCols())
 
 
 def scored(fitted: PipelineModel, rows: DataFrame) -> DataFrame:
     """The rows with `score`, the model's probability of the event."""
-    return fitted.transform(rows).withColumn("score", vector_to_array("probability")[1])
+    return fitted.transform(rows).withColumn("score", vector_to_array(F.col("probability"))[1])
 
 
 def importance(fitted: PipelineModel) -> dict[str, float]:

@@ -70,7 +70,7 @@ class _Forest:
         roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64) if sizes else np.zeros(0, np.int64)
 
         def joined(name: str, kind: type, shift: bool = False) -> NDArray[np.float64]:
-            parts = [
+            parts: list[NDArray[np.float64]] = [
                 np.asarray(tree[name], dtype=kind) + (root if shift else 0)  # type: ignore[literal-required]
                 for tree, root in zip(trees, roots, strict=True)
             ]

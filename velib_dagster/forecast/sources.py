@@ -1,6 +1,6 @@
 """Where a training's rows come from: the archive's spells, or Parquet months; and what tells the data apart afterwards.
 
-Both give the same: rows of features that serve every event and horizon, and the stations' rates. Nothing is fitted here.
+Both give the same: rows of features that serve every event and horizon, and the stations' rates. Nothing is fitted.
 """
 
 import hashlib

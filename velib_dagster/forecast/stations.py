@@ -54,7 +54,7 @@ class Stations:
 
 
 def distances_m(place: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Great-circle distances in metres between all places (latitude, longitude in radians), by the haversine formula."""
+    """Great-circle distances in metres between all places (latitude, longitude, radians), by the haversine formula."""
     lat, lon = place[:, 0], place[:, 1]
     half = (
         np.sin((lat[:, None] - lat) / 2) ** 2

@@ -32,7 +32,7 @@ class Target(StrEnum):
     EMPTY = "empty"
 
     @property
-    def count(self) -> str:
+    def level(self) -> str:
         """The count that is 0 at the event."""
         return "docks" if self is Target.FULL else "bikes"
 
@@ -56,7 +56,7 @@ class FeatureSet(StrEnum):
 
 def lag_names(target: Target) -> list[str]:
     """`docks_lag1` (at the origin), `docks_lag2`, `docks_lag3` for full; the same with bikes for empty."""
-    return [f"{target.count}_lag{number}" for number in range(1, LAGS + 1)]
+    return [f"{target.level}_lag{number}" for number in range(1, LAGS + 1)]
 
 
 AGES: Final = ("age_lag1", "age_lag2", "age_lag3")

@@ -136,7 +136,7 @@ def _train_one(
     frame = frame.cache()
     try:
         held = frame.where("part <> 'train'").toArrow().combine_chunks()
-        counted = {row["part"]: row for row in _counts(frame)}
+        counted = _counts(frame)
         _refuse_useless(source, task, station, counted)
         parts = {name: _rows(held, name, task) for name in ("validation", "test")}
         say(
@@ -229,7 +229,7 @@ def _rows(held: pa.Table, part: str, task: Task) -> Rows:
     )
 
 
-def _counts(frame: DataFrame) -> list[dict[str, int]]:
+def _counts(frame: DataFrame) -> dict[str, dict[str, int]]:
     found = frame.groupBy("part").agg(
         F.count("*").alias("rows"),
         F.sum(LABEL).cast("long").alias("events"),
@@ -237,7 +237,7 @@ def _counts(frame: DataFrame) -> list[dict[str, int]]:
         F.max("day").alias("last"),
         F.countDistinct("day").alias("days"),
     )
-    return [row.asDict() for row in found.collect()]
+    return {row["part"]: row.asDict() for row in found.collect()}
 
 
 def _refuse_useless(source: Source, task: Task, station: int | None, counted: Mapping[str, Mapping[str, int]]) -> None:
