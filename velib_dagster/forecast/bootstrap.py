@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from velib_dagster.forecast.measures import Bools, Floats
 
-DRAWS: Final = 200
 LEVEL: Final = 0.95
 LEAST_DAYS: Final = 10
 """Test days from which days are drawn."""

@@ -21,6 +21,8 @@ ORIGIN_SECONDS: Final = 300
 """Origins lie so far apart: with polls of each minute, rows a minute apart tell nearly the same."""
 LEAST_WEEKDAY_DAYS: Final = 14
 """Training days from which the rich set holds the weekday: with one or two of each it learns those days by heart."""
+MODEL_NAMES: Final = ("logistic_lags", "gbt_lags", "forest_lags", "gbt_rich", "forest_rich")
+"""The models that are compared, the brief's first; what each is made with: `models.py`."""
 NEXT_POLL: Final = 0
 """In place of a horizon where the target is the next poll, whenever it came (`history.py`)."""
 

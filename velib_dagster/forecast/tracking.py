@@ -8,7 +8,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,10 +19,11 @@ from velib_dagster.forecast import page, plots
 from velib_dagster.forecast.errors import TrackingError
 from velib_dagster.forecast.evaluation import Evaluation, Figures, by_group, persistence_mae
 from velib_dagster.forecast.registry import Promoted, promote
+from velib_dagster.forecast.request import Options
 from velib_dagster.forecast.scorer import FILE
 from velib_dagster.forecast.sources import Fingerprint, Source
 from velib_dagster.forecast.task import NEXT_POLL, FeatureSet, Target, lag_names
-from velib_dagster.forecast.training import Options, Outcome, Trained
+from velib_dagster.forecast.training import Outcome, Trained
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,10 +58,18 @@ def experiment_name(target: Target, station_code: str | None, *, uneven: bool) -
     return target.model + ("-next-poll" if uneven else "") + (f"-{station_code}" if station_code else "")
 
 
+@dataclass(frozen=True)
+class Tracked:
+    """What MLflow now holds: the versions made champion, and each event's experiment by id."""
+
+    promoted: list[Promoted]
+    experiments: dict[Target, str]
+
+
 def track(
     address: str, source: Source, options: Options, outcomes: Sequence[Outcome], *, feed: str, simulated: bool
-) -> list[Promoted]:
-    """Write every outcome; returns which versions were made champion.
+) -> Tracked:
+    """Write every outcome, then make champions.
 
     Raises:
         TrackingError: MLflow is away or refuses a step; runs begun are marked failed and no alias was moved.
@@ -72,13 +81,17 @@ def track(
     client = mlflow.MlflowClient(address, address)
     begun: list[str] = []
     try:
-        winners = []
+        winners: list[Promoted] = []
+        experiments: dict[Target, str] = {}
         for target in dict.fromkeys(outcome.task.target for outcome in outcomes):
             own = [outcome for outcome in outcomes if outcome.task.target is target]
-            winners += _training(client, source, options, own, begun, feed=feed, simulated=simulated)
+            experiments[target] = _experiment(client, source, own[0])
+            winners += _training(
+                client, experiments[target], source, options, own, begun, feed=feed, simulated=simulated
+            )
         for run in begun:
             client.set_terminated(run, "FINISHED")
-        return promote(client, winners)
+        return Tracked(promote(client, winners), experiments)
     except (MlflowException, requests.RequestException, OSError) as error:
         for run in begun:
             _mark_failed(client, run)
@@ -97,8 +110,15 @@ def _mark_failed(client: "MlflowClient", run: str) -> None:
         return  # it is away: the run stays "running" there, without a version
 
 
+def _experiment(client: "MlflowClient", source: Source, outcome: Outcome) -> str:
+    name = experiment_name(outcome.task.target, outcome.station_code, uneven=source.uneven)
+    found = client.get_experiment_by_name(name)
+    return str(found.experiment_id if found else client.create_experiment(name))
+
+
 def _training(
     client: "MlflowClient",
+    experiment: str,
     source: Source,
     options: Options,
     outcomes: Sequence[Outcome],
@@ -109,8 +129,6 @@ def _training(
 ) -> list[Promoted]:
     first = outcomes[0]
     name = experiment_name(first.task.target, first.station_code, uneven=source.uneven)
-    found = client.get_experiment_by_name(name)
-    experiment = found.experiment_id if found else client.create_experiment(name)
     tags = {"feed": feed, "simulated": str(simulated).lower(), "mlflow.source.name": "velib train"}
     parent = _run(client, experiment, f"training on {source.days[0]} … {source.days[-1]}", tags, begun)
     common = _parameters(source, options, first)

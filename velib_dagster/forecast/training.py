@@ -21,6 +21,7 @@ from velib_dagster.forecast.evaluation import Evaluation, Rows, Score, Verdict, 
 from velib_dagster.forecast.export import scorer_of
 from velib_dagster.forecast.features import LABEL, Task, rate_table, task_frame
 from velib_dagster.forecast.models import MODELS, Model, importance
+from velib_dagster.forecast.request import Options
 from velib_dagster.forecast.scorer import Scorer
 from velib_dagster.forecast.sources import Source
 from velib_dagster.forecast.task import (
@@ -32,39 +33,11 @@ from velib_dagster.forecast.task import (
     lag_names,
 )
 
-MOST_ROWS: Final = 250_000
-"""Rows that a model of the rich set is fitted on at most; above that, rows without the event are thinned."""
 CHECKED_ROWS: Final = 1000
 """Test rows on which the exported model is held to Spark's."""
 MOST_DIFFERENCE: Final = 1e-6
 SUGGESTED: Final = 5
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is trained, and how."""
-
-    targets: tuple[Target, ...] = (Target.FULL, Target.EMPTY)
-    models: tuple[str, ...] = tuple(model.name for model in MODELS)
-    one_station: bool = False
-    station_code: str | None = None
-    seed: int = 1
-    draws: int = bootstrap.DRAWS
-    most_rows: int = MOST_ROWS
-
-    def chosen(self) -> list[Model]:
-        """The models by name.
-
-        Raises:
-            ForecastError: one is not known.
-        """
-        known = {model.name: model for model in MODELS}
-        unknown = [name for name in self.models if name not in known]
-        if unknown or not self.models:
-            msg = f"model {', '.join(unknown) or '(none)'}: one or more of {', '.join(known)}"
-            raise ForecastError(msg)
-        return [known[name] for name in self.models]
 
 
 @dataclass(frozen=True)
@@ -116,7 +89,7 @@ def train(source: Source, options: Options, say: Say) -> list[Outcome]:
         TooLittleDataError: a part has no row.
         OneClassError: a part has rows of one class only.
     """
-    chosen = options.chosen()
+    chosen = [model for model in MODELS if model.name in options.models]
     outcomes = []
     for target in options.targets:
         station = _station(source, target, options, say)
