@@ -328,7 +328,7 @@ def train(
     target: Annotated[str, typer.Option(help="full, empty or both.")] = "both",
     horizons: Annotated[str, typer.Option(help="Minutes ahead, separated by commas.")] = "5,15,30,60",
     days: Annotated[
-        str | None, typer.Option(help="First and last day, A..B (2024-11-06..2024-11-07). Default: the whole archive.")
+        str | None, typer.Option(help="First and last day, A..B (2024-11-06..2024-11-07). Default: the newest 28.")
     ] = None,
     validate_from: Annotated[str | None, typer.Option(help="First day to validate on; the days before train.")] = None,
     test_from: Annotated[str | None, typer.Option(help="First day to test on.")] = None,

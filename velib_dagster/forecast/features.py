@@ -28,6 +28,13 @@ def after(count: str, horizon: int) -> str:
     return f"{count}_after_{horizon}"
 
 
+def wanted_marks(step_seconds: int, horizons: Sequence[int], origin_seconds: int) -> Column:
+    """Whether a mark is that of an origin, a lag or a target: the others need not be made."""
+    every = max(1, origin_seconds // step_seconds)
+    offsets = [-number for number in range(LAGS)] + [horizon * 60 // step_seconds for horizon in horizons]
+    return F.pmod(F.col("mark"), F.lit(every)).isin(sorted({offset % every for offset in offsets}))
+
+
 def features(grid: DataFrame, step_seconds: int, horizons: Sequence[int], origin_seconds: int) -> DataFrame:
     """One row per station and origin whose lags are all known: `station`, `mark`, `at`, counts, lags, targets.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the name of all Spark documentation
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
@@ -33,10 +33,16 @@ def stations_of(spells: DataFrame) -> Stations:
     return Stations.of(Station(row["station_code"], row["zone"], row["lat"], row["lon"]) for row in found)
 
 
-def grid(spells: DataFrame, stations: Stations, step_seconds: int, polls: Sequence[int] | None = None) -> DataFrame:
+def grid(
+    spells: DataFrame,
+    stations: Stations,
+    step_seconds: int,
+    polls: Sequence[int] | None = None,
+    wanted: Column | None = None,
+) -> DataFrame:
     """One row per station and mark that is known and in service, with the columns `GRID`.
 
-    `polls` are the usable polls' times, seconds since 1970.
+    `polls` are the usable polls' times, seconds since 1970. `wanted`, a condition on `mark`, leaves out the others.
     """
     half = step_seconds // 2 if polls is not None else 0
     since, until = F.unix_seconds("since"), F.unix_seconds("until")
@@ -51,6 +57,8 @@ def grid(spells: DataFrame, stations: Stations, step_seconds: int, polls: Sequen
             F.explode(F.sequence(first, last)).alias("mark"),
         )
     )  # fmt: skip
+    if wanted is not None:
+        exploded = exploded.where(wanted)
     if polls is None:
         told = exploded.withColumn("at", F.col("mark") * step_seconds)
     else:

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from velib_dagster.forecast.errors import ForecastError
-from velib_dagster.forecast.task import HORIZONS, MODEL_NAMES, ORIGIN_SECONDS, Split, Target
+from velib_dagster.forecast.task import HORIZONS, MODEL_NAMES, Split, Target
 
 DRAWS = 200
 MOST_ROWS = 250_000
@@ -47,7 +47,7 @@ class Request:
     last: date | None = None
     split: Split | None = None
     step_seconds: int | None = None
-    origin_seconds: int = ORIGIN_SECONDS
+    origin_seconds: int | None = None
 
 
 def request_from_text(

@@ -5,10 +5,11 @@ Called by `velib train` and by Dagster's assets; who asks gives the Spark sessio
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from pyspark.sql import SparkSession
 
+from velib_dagster.archive.reader import committed_files
 from velib_dagster.forecast import sources, tracking, training
 from velib_dagster.forecast.bootstrap import Interval
 from velib_dagster.forecast.evaluation import minus_count
@@ -16,7 +17,7 @@ from velib_dagster.forecast.page import said
 from velib_dagster.forecast.registry import Promoted
 from velib_dagster.forecast.request import Request
 from velib_dagster.forecast.sources import ArchiveOptions, Source
-from velib_dagster.forecast.task import Target
+from velib_dagster.forecast.task import NEWEST_DAYS, Target
 from velib_dagster.forecast.training import Outcome, Say
 from velib_dagster.settings import Settings
 from velib_dagster.statistics.days import Days
@@ -67,9 +68,11 @@ def _source(settings: Settings, request: Request, session: Callable[[], SparkSes
     if request.history:
         say(f"reading {len(request.history)} Parquet files")
         return sources.from_months(session(), request.history, timezone, request.split)
+    files = committed_files(settings.archive, (request.first, request.last))
+    first = files[-NEWEST_DAYS:][0].day if request.first is None and files else request.first
     say(f"reading the archive {settings.archive}")
     options = ArchiveOptions(
-        first=request.first,
+        first=first,
         last=request.last,
         horizons=request.horizons,
         split=request.split,
@@ -82,9 +85,7 @@ def _source(settings: Settings, request: Request, session: Callable[[], SparkSes
 
 def _polls(settings: Settings, request: Request, say: Say) -> list[int] | None:
     """Times of the usable polls as PostgreSQL has them; None where it is away."""
-    first = request.first or date(2000, 1, 1)
-    last = request.last or date(2100, 1, 1)
-    days = Days(first, last + timedelta(days=1), settings.feed.timezone)
+    days = Days(request.first or date(2000, 1, 1), request.last or date(2100, 1, 1), settings.feed.timezone)
     try:
         with connect(settings) as connection:
             return sources.seconds_of(usable_polls(connection, days.start, days.end))

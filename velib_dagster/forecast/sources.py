@@ -22,12 +22,13 @@ from velib_dagster.forecast import features, history
 from velib_dagster.forecast.errors import TooLittleDataError, UnknownStationError
 from velib_dagster.forecast.grid import grid, stations_of, usual_step
 from velib_dagster.forecast.stations import Stations
-from velib_dagster.forecast.task import NEXT_POLL, ORIGIN_SECONDS, Split, checked_horizons, usual_split
+from velib_dagster.forecast.task import FORECAST_SECONDS, NEXT_POLL, Split, checked_horizons, usual_split
 from velib_dagster.statistics.reading import spells_frame
 
 Fingerprint = dict[str, str | int]
 """What the data were: days, rows, archive position, and a digest of it all."""
 _DIGEST: Final = 16
+_MINUTES: Final = 300
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class ArchiveOptions:
     horizons: Sequence[int] = ()
     split: Split | None = None
     step_seconds: int | None = None
-    origin_seconds: int = ORIGIN_SECONDS
+    origin_seconds: int | None = None
     polls: Sequence[int] | None = None
     """Times of the usable polls, seconds since 1970."""
 
@@ -101,11 +102,12 @@ def from_spells(
     stations = stations_of(spells)
     first, last = (pc.min(table["since"]).as_py(), pc.max(table["until"]).as_py())
     polls = _covering(options.polls, first, last)
-    marks = grid(spells, stations, step, polls).cache()
+    origins = options.origin_seconds or (step if step >= _MINUTES else FORECAST_SECONDS)
+    marks = grid(spells, stations, step, polls, features.wanted_marks(step, horizons, origins)).cache()
     days = _days(marks, timezone)
     split = options.split or usual_split(days)
     rows = features.with_neighbours(
-        features.features(marks, step, horizons, options.origin_seconds), marks, stations
+        features.features(marks, step, horizons, origins), marks, stations
     ).localCheckpoint()
     rates = features.daily_rates(marks, split, timezone).localCheckpoint()
     marks.unpersist()

@@ -17,8 +17,11 @@ HORIZONS: Final = (5, 15, 30, 60)
 """Minutes from the origin to the target, by default."""
 USED_HORIZONS: Final = (15, 30, 60)
 """Those that the platform forecasts with."""
-ORIGIN_SECONDS: Final = 300
-"""Origins lie so far apart: with polls of each minute, rows a minute apart tell nearly the same."""
+FORECAST_SECONDS: Final = 600
+"""The platform forecasts so often. With polls of each minute origins lie so far apart too: rows a minute apart tell
+nearly the same."""
+NEWEST_DAYS: Final = 28
+"""Days that a training takes unless told otherwise, the newest: four of each weekday, and a laptop's memory."""
 LEAST_WEEKDAY_DAYS: Final = 14
 """Training days from which the rich set holds the weekday: with one or two of each it learns those days by heart."""
 MODEL_NAMES: Final = ("logistic_lags", "gbt_lags", "forest_lags", "gbt_rich", "forest_rich")

@@ -102,7 +102,7 @@ def _await_outside(supervisor: Supervisor, title: str, address: str, is_ready: C
 
 @contextmanager
 def services(settings: Settings, names: Collection[str], console: Console | None = None) -> Iterator[Settings]:
-    """Only what is named of kafka, postgres, streaming, mlflow, running while the block runs; gives settings with ports.
+    """Only what is named of kafka, postgres, streaming, mlflow, while the block runs; gives settings with ports.
 
     Raises:
         PlatformError: a platform already runs in the home, or a part can't be started.
