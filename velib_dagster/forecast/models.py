@@ -40,16 +40,33 @@ class Model:
     parameters: Parameters
 
 
-_LOGISTIC: Final[Parameters] = {"maxIter": 50, "regParam": 0.0, "standardization": "true"}
-_GBT: Final[Parameters] = {"maxIter": 40, "maxDepth": 5, "stepSize": 0.15, "maxBins": 96, "minInstancesPerNode": 10}
-_FOREST: Final[Parameters] = {"numTrees": 40, "maxDepth": 9, "maxBins": 96, "minInstancesPerNode": 20}
+_LOGISTIC: Final[Parameters] = {"maxIter": 20, "regParam": 0.0}
+# Spark's boosting takes plain gradient steps, each tree a chain of jobs: few shallow trees and long steps come as far
+# as many short ones, and by far sooner. Lags are small whole numbers: as many bins as they have values.
+_GBT: Final[Parameters] = {"maxIter": 20, "maxDepth": 4, "stepSize": 0.5, "maxBins": 96, "minInstancesPerNode": 5}
+_GBT_RICH: Final[Parameters] = {
+    "maxIter": 20,
+    "maxDepth": 4,
+    "stepSize": 0.3,
+    "maxBins": 48,
+    "minInstancesPerNode": 100,
+}
+# Rows of lags are counted together, so that drawing them anew would leave out whole patterns.
+_FOREST: Final[Parameters] = {
+    "numTrees": 30, "maxDepth": 8, "maxBins": 96, "minInstancesPerNode": 5, "bootstrap": "false",
+    "featureSubsetStrategy": "2",
+}  # fmt: skip
+_FOREST_RICH: Final[Parameters] = {
+    "numTrees": 30, "maxDepth": 9, "maxBins": 64, "minInstancesPerNode": 20, "bootstrap": "true",
+    "featureSubsetStrategy": "auto",
+}  # fmt: skip
 
 MODELS: Final = (
     Model("logistic_lags", "logistic", FeatureSet.LAGS, _LOGISTIC),
     Model("gbt_lags", "gbt", FeatureSet.LAGS, _GBT),
     Model("forest_lags", "forest", FeatureSet.LAGS, _FOREST),
-    Model("gbt_rich", "gbt", FeatureSet.RICH, _GBT),
-    Model("forest_rich", "forest", FeatureSet.RICH, _FOREST),
+    Model("gbt_rich", "gbt", FeatureSet.RICH, _GBT_RICH),
+    Model("forest_rich", "forest", FeatureSet.RICH, _FOREST_RICH),
 )
 """The models that are compared, the brief's first."""
 
@@ -59,7 +76,6 @@ def _logistic(parameters: Parameters, seed: int) -> LogisticRegression:
     return LogisticRegression(
         maxIter=int(parameters["maxIter"]),
         regParam=float(parameters["regParam"]),
-        standardization=parameters["standardization"] == "true",
         labelCol=LABEL,
         weightCol=WEIGHT,
     )
@@ -84,7 +100,8 @@ def _forest(parameters: Parameters, seed: int) -> RandomForestClassifier:
         maxDepth=int(parameters["maxDepth"]),
         maxBins=int(parameters["maxBins"]),
         minInstancesPerNode=int(parameters["minInstancesPerNode"]),
-        featureSubsetStrategy="auto",
+        featureSubsetStrategy=str(parameters["featureSubsetStrategy"]),
+        bootstrap=parameters["bootstrap"] == "true",
         labelCol=LABEL,
         weightCol=WEIGHT,
         seed=seed,

@@ -12,7 +12,7 @@ from velib_dagster.forecast.errors import ForecastError
 from velib_dagster.forecast.task import HORIZONS, MODEL_NAMES, Split, Target
 
 DRAWS = 200
-MOST_ROWS = 250_000
+MOST_ROWS = 100_000
 """Rows that a model of the rich set is fitted on at most; above that, rows without the event are thinned."""
 
 

@@ -25,7 +25,7 @@ from velib_dagster.forecast.request import Options
 from velib_dagster.forecast.scorer import Scorer
 from velib_dagster.forecast.sources import Source
 from velib_dagster.forecast.task import (
-    LEAST_WEEKDAY_DAYS,
+    LEAST_CLOCK_DAYS,
     NEXT_POLL,
     FeatureSet,
     Target,
@@ -165,9 +165,7 @@ def _fit(
 ) -> tuple[Trained, Score]:
     began = time.monotonic()
     training_days = sum(day < source.split.validate_from for day in source.days)
-    columns = feature_names(
-        task.target, model.features, ages=source.uneven, weekday=training_days >= LEAST_WEEKDAY_DAYS
-    )
+    columns = feature_names(task.target, model.features, ages=source.uneven, clock=training_days >= LEAST_CLOCK_DAYS)
     thinned = rows if model.features is FeatureSet.RICH or source.uneven else None
     fitting = models.training_rows(
         frame.where("part = 'train'"), columns, options.most_rows, options.seed, thinned

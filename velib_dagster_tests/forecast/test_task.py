@@ -7,7 +7,7 @@ import pytest
 
 from velib_dagster.forecast.errors import ForecastError, TooLittleDataError
 from velib_dagster.forecast.request import Options, request_from_text
-from velib_dagster.forecast.task import FeatureSet, Split, Target, checked_horizons, feature_names, usual_split
+from velib_dagster.forecast.task import CLOCK, FeatureSet, Split, Target, checked_horizons, feature_names, usual_split
 
 RECORDED = [date(2024, 10, 31), *(date(2024, 11, day) for day in (1, 2, 3, 6, 7, 9, 10))]
 
@@ -43,9 +43,9 @@ def test_a_horizon_is_a_whole_number_of_steps(minutes: tuple[int, ...]) -> None:
 def test_the_lags_set_is_the_briefs_three_counts() -> None:
     assert feature_names(Target.FULL, FeatureSet.LAGS) == ["docks_lag1", "docks_lag2", "docks_lag3"]
     assert feature_names(Target.EMPTY, FeatureSet.LAGS) == ["bikes_lag1", "bikes_lag2", "bikes_lag3"]
-    rich = feature_names(Target.FULL, FeatureSet.RICH, weekday=False)
-    assert {"bikes", "capacity", "neighbour_fill", "rate", "trend", "hour_sin"} < set(rich)
-    assert "weekday_sin" not in rich
+    rich = feature_names(Target.FULL, FeatureSet.RICH, clock=False)
+    assert {"bikes", "capacity", "neighbour_fill", "rate", "trend"} < set(rich)
+    assert set(feature_names(Target.FULL, FeatureSet.RICH)) - set(rich) == set(CLOCK)
 
 
 @pytest.mark.parametrize(
