@@ -5,6 +5,7 @@ last, once every run is written.
 """
 
 import json
+import os
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ REACH_SECONDS: Final = 5
 COMPARISON: Final = "comparison.html"
 MODEL: Final = "model"
 """Folder of the Spark model among a run's artifacts."""
+KIND: Final = "velib.kind"
+"""Tag that tells the run of a training from those of its models and rivals."""
 _HOURS: Final = [str(hour) for hour in range(24)]
 
 
@@ -77,6 +80,7 @@ def track(
     import mlflow  # noqa: PLC0415 - more than a second
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     mlflow.set_tracking_uri(address)
     client = mlflow.MlflowClient(address, address)
     begun: list[str] = []
@@ -130,7 +134,8 @@ def _training(
     first = outcomes[0]
     name = experiment_name(first.task.target, first.station_code, uneven=source.uneven)
     tags = {"feed": feed, "simulated": str(simulated).lower(), "mlflow.source.name": "velib train"}
-    parent = _run(client, experiment, f"training on {source.days[0]} … {source.days[-1]}", tags, begun)
+    title = f"training on {source.days[0]} … {source.days[-1]}"
+    parent = _run(client, experiment, title, {**tags, KIND: "training"}, begun)
     common = _parameters(source, options, first)
     _log(client, parent, {}, common)
     _log_dataset(client, parent, source, feed)
@@ -144,7 +149,7 @@ def _training(
                 **tags,
                 "mlflow.parentRunId": parent,
                 "horizon": outcome.horizon_name,
-                "kind": "rival" if evaluation.rival else "model",
+                KIND: "rival" if evaluation.rival else "model",
             }
             run = _run(client, experiment, f"{score_name} · {outcome.horizon_name}", own_tags, begun)
             trained = outcome.trained.get(score_name)

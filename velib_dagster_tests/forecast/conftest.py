@@ -1,12 +1,12 @@
 """What the tests of the forecast share: a Spark session for few rows, one training, one MLflow server."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from pyspark.sql import SparkSession
 
-from velib_dagster.forecast import sources, training
+from velib_dagster.forecast import models, sources, training
 from velib_dagster.forecast.request import Options
 from velib_dagster.forecast.sources import ArchiveOptions, Source
 from velib_dagster.forecast.task import Target
@@ -31,6 +31,16 @@ class Training:
     @property
     def outcome(self) -> Outcome:
         return self.outcomes[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_models() -> Iterator[None]:
+    """Few trees: what is tested is the same with many."""
+    few = {"gbt": {"maxIter": 4, "maxDepth": 3}, "forest": {"numTrees": 6, "maxDepth": 5}, "logistic": {"maxIter": 10}}
+    with pytest.MonkeyPatch.context() as patch:
+        quick = tuple(replace(one, parameters={**one.parameters, **few[one.kind]}) for one in models.MODELS)
+        patch.setattr(training, "MODELS", quick)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,8 @@ def code_of(number: int) -> str:
 def network(
     stations: int = 16, days: int = 5, seed: int = 1, hours: tuple[int, int] = (8, 18), codes: Iterable[int] = ()
 ) -> pa.Table:
-    """Spells of 300 s each, by day from 8 to 18 h: free docks wander, and stay at 0 for a while once they come there.
+    """Spells of 300 s each, by day from 8 to 18 h: free docks fall or rise for a while, so that the way they went tells
+    more than where they are.
 
     `codes`: only the stations of these numbers.
     """
@@ -31,12 +32,12 @@ def network(
     rows: list[dict[str, object]] = []
     wanted = set(codes) or set(range(stations))
     for number in range(stations):
-        docks = int(drawn.integers(2, 10))
+        docks, way = int(drawn.integers(2, 10)), 1
         for day in range(days):
             midnight = day_start(FIRST + timedelta(days=day), "Europe/Paris")
             for step in range((hours[1] - hours[0]) * 3600 // STEP):
-                move = int(drawn.choice([-2, -1, 0, 0, 0, 1, 2]))
-                docks = min(max(docks + move, 0), CAPACITY)
+                way = -way if drawn.random() < 0.12 else way
+                docks = min(max(docks + way * int(drawn.choice([0, 0, 1, 2])), 0), CAPACITY)
                 if number == 0:
                     docks = min(max(docks, 3), 9)
                 if number in wanted:
