@@ -50,7 +50,7 @@ def promote(client: "MlflowClient", winners: Sequence[Promoted]) -> list[Promote
             winner.registered,
             source,
             winner.run_id,
-            await_creation_for=None,  # it is there at once
+            await_creation_for=0,  # it is there at once
             tags={"horizon_minutes": str(winner.horizon), "model": winner.model, "feed": winner.feed},
         )
         made.append(
