@@ -321,9 +321,10 @@ def stats(
 
 @app.command()
 def train(
+    files: Annotated[list[Path] | None, typer.Argument(help="More Parquet files, behind --history.")] = None,
     history: Annotated[
         list[Path] | None,
-        typer.Option(help="Parquet file of polls to train on instead of the archive; the target is the next poll."),
+        typer.Option(help="Parquet files of polls to train on instead of the archive; the target is the next poll."),
     ] = None,
     target: Annotated[str, typer.Option(help="full, empty or both.")] = "both",
     horizons: Annotated[str, typer.Option(help="Minutes ahead, separated by commas.")] = "5,15,30,60",
@@ -347,8 +348,10 @@ def train(
     """Train models that say whether a station will be full or empty, and compare them in MLflow with their rivals."""
     from velib_dagster.forecast.request import request_from_text
 
+    if files and not history:
+        raise VelibError(f"{files[0]}: Parquet files stand behind --history; the archive needs none")
     request = request_from_text(
-        history=tuple(history or ()),
+        history=(*(history or ()), *(files or ())),
         target=target,
         horizons=horizons,
         days=_days(days),

@@ -57,6 +57,7 @@ def test_the_commands_are_those_of_the_readme() -> None:
         (["train", "--models", "oracle"], "model oracle: one or more of logistic_lags"),
         (["train", "--validate-from", "2024-11-07"], "give both days"),
         (["train", "--history", "missing.parquet"], "missing.parquet: no such file"),
+        (["train", "a.parquet"], "stand behind --history"),
         (["forecast"], "velib up"),
     ],
 )

@@ -84,6 +84,7 @@ def track(
     mlflow.set_tracking_uri(address)
     client = mlflow.MlflowClient(address, address)
     begun: list[str] = []
+    complete = False
     try:
         winners: list[Promoted] = []
         experiments: dict[Target, str] = {}
@@ -95,14 +96,18 @@ def track(
             )
         for run in begun:
             client.set_terminated(run, "FINISHED")
-        return Tracked(promote(client, winners), experiments)
+        promoted = promote(client, winners)
+        complete = True
     except (MlflowException, requests.RequestException, OSError) as error:
-        for run in begun:
-            _mark_failed(client, run)
         msg = (
             f"MLflow at {address} broke off ({error}): the runs of this training are marked failed, no alias was moved"
         )
         raise TrackingError(msg) from error
+    finally:
+        if not complete:
+            for run in begun:
+                _mark_failed(client, run)
+    return Tracked(promoted, experiments)
 
 
 def _mark_failed(client: "MlflowClient", run: str) -> None:
