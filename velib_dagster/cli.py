@@ -373,7 +373,9 @@ def train(
     from velib_dagster.forecast.tables import report_tables
     from velib_dagster.runtime.training import train as train_models
 
-    report = train_models(settings, request, console, lambda words: console.print(words, highlight=False))
+    report = train_models(
+        settings, request, console, lambda words: console.print(words, highlight=False, soft_wrap=True)
+    )
     for table in report_tables(report, simulated=settings.feed.simulated and not request.history):
         console.print(table)
 

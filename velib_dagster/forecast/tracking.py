@@ -6,7 +6,6 @@ last, once every run is written.
 
 import json
 import os
-import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,9 +20,10 @@ from velib_dagster.forecast.errors import TrackingError
 from velib_dagster.forecast.evaluation import Evaluation, Figures, by_group, persistence_mae
 from velib_dagster.forecast.registry import Promoted, promote
 from velib_dagster.forecast.request import Options
+from velib_dagster.forecast.saved_model import save_model
 from velib_dagster.forecast.scorer import FILE
 from velib_dagster.forecast.sources import Fingerprint, Source
-from velib_dagster.forecast.task import NEXT_POLL, FeatureSet, Target, lag_names
+from velib_dagster.forecast.task import Target
 from velib_dagster.forecast.training import Outcome, Trained
 
 if TYPE_CHECKING:
@@ -254,30 +254,6 @@ def metrics_of(evaluation: Evaluation) -> dict[str, float]:
             name = f"test_{measure}_above_{rival}"
             found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
-
-
-def save_model(folder: Path, outcome: Outcome, trained: Trained) -> None:
-    """The Spark pipeline as an MLflow model with signature, input example and pinned requirements."""
-    import mlflow.spark  # noqa: PLC0415
-    import pyspark  # noqa: PLC0415
-    from mlflow.models import infer_signature  # noqa: PLC0415
-
-    example = outcome.example.select(trained.scorer.columns).to_pandas()
-    mlflow.spark.save_model(
-        trained.pipeline,
-        str(folder),
-        signature=infer_signature(example, np.zeros(len(example))),
-        input_example=example,
-        pip_requirements=[f"mlflow=={mlflow.__version__}", f"pyspark=={pyspark.__version__}"],
-        metadata={
-            "target": outcome.task.target.value,
-            "horizon_minutes": outcome.task.horizon,
-            "lags": lag_names(outcome.task.target),
-            "rich": trained.model.features is FeatureSet.RICH,
-            "next_poll": outcome.task.horizon == NEXT_POLL,
-            "python": platform.python_version(),
-        },
-    )
 
 
 def _log(client: "MlflowClient", run: str, metrics: Mapping[str, float], parameters: Mapping[str, str]) -> None:

@@ -19,7 +19,7 @@ from velib_dagster.forecast import bootstrap, models
 from velib_dagster.forecast.errors import ForecastError, OneClassError, TooLittleDataError
 from velib_dagster.forecast.evaluation import Evaluation, Rows, Score, Verdict, champion_of, evaluate, rivals, verdict
 from velib_dagster.forecast.export import scorer_of
-from velib_dagster.forecast.features import LABEL, Task, rate_table, task_frame
+from velib_dagster.forecast.features import KEY, LABEL, Task, rate_table, task_frame
 from velib_dagster.forecast.models import MODELS, Model, importance
 from velib_dagster.forecast.request import Options
 from velib_dagster.forecast.scorer import Scorer
@@ -108,7 +108,7 @@ def _train_one(
         frame = frame.where(F.col("station") == station)
     frame = frame.cache()
     try:
-        held = frame.where("part <> 'train'").toArrow().combine_chunks()
+        held = frame.where("part <> 'train'").toArrow().combine_chunks().sort_by(_ORDER)
         counted = _counts(frame)
         _refuse_useless(source, task, station, counted)
         parts = {name: _rows(held, name, task) for name in ("validation", "test")}
@@ -150,6 +150,7 @@ def _train_one(
     )
 
 
+_ORDER: Final = [("part", "ascending"), ("station", "ascending"), ("at", "ascending")]
 _VERBS: Final = {"train": "train", "validation": "validate", "test": "test"}
 
 
@@ -171,9 +172,9 @@ def _fit(
         frame.where("part = 'train'"), columns, options.most_rows, options.seed, thinned
     ).localCheckpoint()
     pipeline = models.fit(model, fitting, columns, options.seed)
-    spark = frame.sparkSession
-    rest = spark.createDataFrame(held.select(["part", *columns]).append_column("row", pa.array(range(len(held)))))
-    found = models.scored(pipeline, rest).select("row", "part", "score").toArrow().sort_by("row")
+    # From the cached rows: a table handed back to Spark would be scored by its optimizer, row by row.
+    rest = models.scored(pipeline, frame.where("part <> 'train'")).select("part", *KEY, "score")
+    found = rest.toArrow().sort_by(_ORDER)
     part, value = np.array(found["part"].to_pylist()), found["score"].to_numpy()
     scorer = scorer_of(pipeline, model, task, 0.5, source.stations, rates)
     sample = held.slice(0, CHECKED_ROWS)
