@@ -1,4 +1,4 @@
-"""A fitted pipeline as an MLflow model in a folder: signature, input example, pinned requirements. No server is asked."""
+"""A fitted pipeline as an MLflow model in a folder: signature, input example, pinned requirements; no server asked."""
 
 import logging
 import platform
