@@ -94,7 +94,7 @@ often = (
 display(often.limit(5).toPandas())
 station = STATION or often.collect()[0]["station_code"]
 
-in_time = Window.orderBy("mark")
+in_time = Window.partitionBy("station_code").orderBy("mark")
 rows = grid.where(F.col("station_code") == station)
 for number, name in enumerate(LAGS, start=1):
     # Only where that instant itself is known: after a gap the row before is not the instant before.
