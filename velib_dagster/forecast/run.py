@@ -59,7 +59,7 @@ def run(settings: Settings, request: Request, session: Callable[[], SparkSession
         source,
         outcomes,
         tracked.promoted,
-        {t: f"{settings.mlflow}/#/experiments/{e}" for t, e in tracked.experiments.items()},
+        {t: f"{settings.mlflow_page}/#/experiments/{e}" for t, e in tracked.experiments.items()},
     )
 
 

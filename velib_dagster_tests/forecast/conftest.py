@@ -12,9 +12,6 @@ from velib_dagster.forecast.sources import ArchiveOptions, Source
 from velib_dagster.forecast.task import Target
 from velib_dagster.forecast.training import Outcome
 from velib_dagster_tests.forecast.make import network
-from velib_dagster_tests.statistics.conftest import small
-
-__all__ = ["small"]
 
 MODELS = ("logistic_lags", "gbt_lags", "forest_rich")
 
