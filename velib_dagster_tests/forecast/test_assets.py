@@ -10,24 +10,32 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
+import msgspec
 import pytest
+from pyspark.sql import SparkSession
 
+from velib_dagster.definitions import build_defs
+from velib_dagster.events.records import Spell
+from velib_dagster.forecast.champion import champion
 from velib_dagster.forecast.task import Target
+from velib_dagster.orchestration import jobs
 from velib_dagster.orchestration.models import Training as Knobs
 from velib_dagster.orchestration.models import told
-from velib_dagster.orchestration.resources import Platform
+from velib_dagster.orchestration.resources import Platform, Spark
 from velib_dagster.orchestration.station_forecasts import refresh, station_forecasts
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import connect
 from velib_dagster.store.migrate import migrate
 from velib_dagster_tests.forecast.conftest import Training
+from velib_dagster_tests.forecast.make import network
+from velib_dagster_tests.statistics.archives import write_archive
 from velib_dagster_tests.store.test_forecasts import add_poll, add_state
 
 NOON = datetime(2024, 11, 7, 12, tzinfo=UTC)
 PROGRAM = """
 import json, os, resource, sys, time
 import dagster as dg
-from velib_dagster.orchestration.resources import Platform
+from velib_dagster.orchestration.resources import Platform, Spark
 from velib_dagster.orchestration.station_forecasts import station_forecasts
 with dg.DagsterInstance.ephemeral() as instance:
     done = dg.materialize([station_forecasts], resources={"platform": Platform(home=sys.argv[1])}, instance=instance)
@@ -106,6 +114,47 @@ def test_a_refresh_needs_no_java_and_few_resources(ready: Settings) -> None:
     assert used["heavy"] == []
     assert used["mb"] < 300
     assert used["seconds"] < 5
+
+
+class SessionOfTheTests(Spark):
+    """The session of the tests in place of one of its own."""
+
+    def session(self) -> SparkSession:
+        session = SparkSession.getActiveSession()
+        assert session is not None
+        return session
+
+
+@pytest.mark.postgres
+@pytest.mark.spark
+def test_the_job_trains_compares_promotes_and_holds_the_champions_to_their_rivals(
+    postgres_settings: Settings,
+    fresh_feed: Callable[..., Settings],
+    mlflow_server: str,
+    small: SparkSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert small is not None
+    settings = fresh_feed(postgres_settings)
+    migrate(settings)
+    write_archive(settings.archive, [msgspec.convert(row, Spell) for row in network().to_pylist()])
+    monkeypatch.setenv("VELIB_MLFLOW", mlflow_server)
+    resources = {"platform": Platform(home=str(settings.home)), "training_spark": SessionOfTheTests()}
+    knobs = Knobs(horizons="15", models="logistic_lags")
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_defs(resources, settings).resolve_job_def(jobs.MODELS)
+        result = job.execute_in_process(run_config=dg.RunConfig(ops={"models": knobs}), instance=instance)
+    told_of = {event.asset_key.to_user_string(): event for event in result.get_asset_materialization_events()}
+    assert set(told_of) == {"full_station_model", "empty_station_model"}
+    metadata = told_of["full_station_model"].materialization.metadata
+    assert str(metadata["experiment"].value).startswith(f"{mlflow_server}/#/experiments/")
+    assert "station-full version" in str(metadata["champions"].value)
+    found = result.get_asset_check_evaluations()
+    assert {one.asset_key.to_user_string(): one.passed for one in found} == dict.fromkeys(told_of, True)
+    for one in found:
+        assert one.metadata["days"].value == "2024-11-07 to 2024-11-08"
+        assert "PR-AUC" in str(one.description)
+    assert champion(mlflow_server, Target.EMPTY, 15, settings.feed.name) is not None
 
 
 @pytest.mark.postgres
