@@ -1,4 +1,4 @@
-"""A training's outcome in MLflow: one experiment per event, one run per training with a run per score beneath it.
+"""A training's outcome in MLflow: one experiment per event, one run per training and one per score.
 
 The only module that talks to MLflow's client. Everything is computed before the first call; versions and aliases come
 last, once every run is written.
@@ -35,6 +35,8 @@ MODEL: Final = "model"
 """Folder of the Spark model among a run's artifacts."""
 KIND: Final = "velib.kind"
 """Tag that tells the run of a training from those of its models and rivals."""
+TRAINING: Final = "velib.training"
+"""Tag with the run of the training that a score belongs to. MLflow's own nesting would hide the scores at first."""
 _HOURS: Final = [str(hour) for hour in range(24)]
 
 
@@ -122,7 +124,10 @@ def _mark_failed(client: "MlflowClient", run: str) -> None:
 def _experiment(client: "MlflowClient", source: Source, outcome: Outcome) -> str:
     name = experiment_name(outcome.task.target, outcome.station_code, uneven=source.uneven)
     found = client.get_experiment_by_name(name)
-    return str(found.experiment_id if found else client.create_experiment(name))
+    if found:
+        return str(found.experiment_id)
+    # Without it MLflow's pages open in their view for language models.
+    return str(client.create_experiment(name, tags={"mlflow.experimentKind": "custom_model_development"}))
 
 
 def _training(
@@ -152,7 +157,7 @@ def _training(
         for score_name, evaluation in outcome.evaluations.items():
             own_tags = {
                 **tags,
-                "mlflow.parentRunId": parent,
+                TRAINING: parent,
                 "horizon": outcome.horizon_name,
                 KIND: "rival" if evaluation.rival else "model",
             }

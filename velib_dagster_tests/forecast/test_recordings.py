@@ -55,7 +55,7 @@ def test_the_rows_are_those_of_a_count_over_the_raw_polls(small: SparkSession, s
     # No spell covers the very last poll: a cut of no length is not written.
     docks = {key: count for key, count in docks.items() if key[1] != marks[-1]}
     frame = spells_frame(small, arrow(recorded_spells(folder, DAY)))
-    seconds = [int(recording.time.timestamp()) for recording, poll in polls if poll.kind.usable]
+    seconds = [int(recording.time.timestamp()) for recording, poll in polls if poll.failure is None]
     rows = features(grid(frame, stations_of(frame), STEP, seconds), STEP, HORIZONS, STEP)
     codes = [station.code for station in stations_of(frame).known]
     found = {

@@ -17,11 +17,28 @@ from velib_dagster.archive.rows import HEADER_LINE, csv_line
 from velib_dagster.events.records import Spell
 from velib_dagster_tests.forecast.make import QUIET, code_of, network
 from velib_dagster_tests.notebooks.conftest import REPOSITORY
+from velib_dagster_tests.notebooks.run_notebook import Widgets
 from velib_dagster_tests.notebooks.test_source import NOT_ON_SPARK_CONNECT, _texts, render
 
 __all__ = ["render"]
 
 NOTEBOOK = REPOSITORY / "spark" / "notebooks" / "part4_forecast.py"
+
+
+class DbUtils:
+    """Databricks' own, as far as the notebook uses it."""
+
+    def __init__(self, given: dict[str, str]) -> None:
+        self.widgets = AnyDefault(given)
+
+
+class AnyDefault(Widgets):
+    """Widgets of which one may be empty at first."""
+
+    def text(self, name: str, default: str, label: str) -> None:
+        del default
+        assert label
+        assert name in self.given
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +86,14 @@ def test_the_rendered_copy_was_made_from_the_source_and_tells_nothing_of_the_mac
 
 @pytest.mark.spark
 def test_it_runs_and_the_regression_beats_persistence_as_a_risk(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+    spark: SparkSession, tmp_path: Path, source: str
 ) -> None:
     spells = [msgspec.convert(row, Spell) for row in network(stations=5).to_pylist()]
     (tmp_path / "velib.csv").write_bytes(HEADER_LINE + "".join(csv_line(spell) for spell in spells).encode())
-    monkeypatch.chdir(tmp_path)
     zone = spark.conf.get("spark.sql.session.timeZone")
-    names: dict[str, Any] = {"__name__": "__main__", "display": lambda *_: None}
+    # As on Databricks: a path that is relative would be Java's own folder's.
+    widgets = {"path": str(tmp_path / "velib.csv"), "timezone": "Europe/Paris", "station": ""}
+    names: dict[str, Any] = {"__name__": "__main__", "display": lambda *_: None, "dbutils": DbUtils(widgets)}
     try:
         exec(compile(source.replace("from IPython.display import display", ""), NOTEBOOK.name, "exec"), names)  # noqa: S102 - the thing tested
     finally:
