@@ -66,19 +66,23 @@ class _Ranked:
         ordered = score[order]
         ends = np.flatnonzero(np.append(np.diff(ordered) != 0, True))
         true = truth[order]
-        self.unit = unit[order]
-        self.true_at = np.flatnonzero(true)
-        self.unit_of_true = self.unit[self.true_at]
+        true_at = np.flatnonzero(true)
         # The end of the tie that each true row lies in: precision is counted there.
-        self.end_of_true = ends[np.searchsorted(ends, self.true_at)]
-        self.hits_until = np.searchsorted(self.true_at, self.end_of_true, side="right") - 1
+        end_of_true = ends[np.searchsorted(ends, true_at)]
+        counted, self.segment_of_true = np.unique(end_of_true, return_inverse=True)
+        # Rows between two such ends are only ever summed; those behind the last one don't count at all.
+        self.starts = np.concatenate([[0], counted[:-1] + 1]) if len(counted) else counted
+        self.unit = unit[order][: counted[-1] + 1 if len(counted) else 0]
+        self.unit_of_true = unit[order][true_at]
+        self.hits_until = np.searchsorted(true_at, end_of_true, side="right") - 1
 
     def average_precision(self, drawn: NDArray[np.float32]) -> float:
         mass = drawn[self.unit_of_true].astype(np.float64)
         hits = np.cumsum(mass)
         if not len(hits) or hits[-1] == 0:
             return float("nan")
-        predicted = np.cumsum(drawn[self.unit], dtype=np.float64)[self.end_of_true]
+        sums = np.add.reduceat(drawn[self.unit], self.starts)
+        predicted = np.cumsum(sums, dtype=np.float64)[self.segment_of_true]
         held = mass > 0
         return float(np.sum(mass[held] * hits[self.hits_until][held] / predicted[held]) / hits[-1])
 
