@@ -24,9 +24,10 @@ run: setup  ## start everything: feed, Kafka, Spark, PostgreSQL, Dagster, MLflow
 	@exec .venv/bin/velib up
 
 DEMO ?= $(HOME)/.local/share/velib-dagster/demo
-demo: setup  ## a week of the simulated network through the whole chain, with its statistics; UP=1 leaves the pages open
+demo: setup  ## a week of the simulated network through the whole chain: statistics, models; UP=1 leaves the pages open
 	@[ -d $(DEMO)/answers ] || .venv/bin/velib simulate --days 7 --every 300 --into $(DEMO)/answers
 	@VELIB_FEED=simulated .venv/bin/velib backfill $(DEMO)/answers --home $(DEMO)/home
+	@.venv/bin/velib train --horizons 15 --home $(DEMO)/home
 	@[ -z "$(UP)" ] || exec .venv/bin/velib up --home $(DEMO)/home
 
 test: setup browser  ## run every test
@@ -35,7 +36,7 @@ test: setup browser  ## run every test
 test-fast: setup  ## the pure tests: seconds, no service
 	.venv/bin/python -m pytest -m "not kafka and not postgres and not spark and not platform and not browser" $(PYTEST_ARGS)
 
-notebook: setup  ## execute the notebook over CSV=FILE, as velib export wrote it, and keep what it shows
+notebook: setup  ## execute the notebooks over CSV=FILE, as velib export wrote it, and keep what they show
 	.venv/bin/python spark/notebooks/render.py $(CSV)
 
 # Debian's Chromium where there is none and we may install it; Playwright's own elsewhere

@@ -10,6 +10,7 @@ import dagster as dg
 from velib_dagster.orchestration.csv_archive import csv_archive
 from velib_dagster.orchestration.jobs import default_jobs
 from velib_dagster.orchestration.live_windows import live_specs, streaming_progress_sensor
+from velib_dagster.orchestration.models import model_checks, models
 from velib_dagster.orchestration.raw_snapshots import raw_snapshots
 from velib_dagster.orchestration.references import reference_specs
 from velib_dagster.orchestration.resources import Platform, Spark
@@ -17,6 +18,7 @@ from velib_dagster.orchestration.retention import storage
 from velib_dagster.orchestration.schedules import default_schedules
 from velib_dagster.orchestration.sensors import new_snapshots_sensor
 from velib_dagster.orchestration.station_events import station_events
+from velib_dagster.orchestration.station_forecasts import station_forecasts
 from velib_dagster.orchestration.statistics import statistics_assets
 from velib_dagster.settings import Settings
 
@@ -38,16 +40,24 @@ def build_defs(
         station_events,
         csv_archive,
         statistics_assets(known),
+        models,
+        station_forecasts,
         storage,
         *live_specs(known),
         *reference_specs(known),
     ]
     return dg.Definitions(
         assets=told_of_feed(assets, known),
+        asset_checks=model_checks(),
         jobs=default_jobs,
         schedules=default_schedules(),
         sensors=[new_snapshots_sensor(), streaming_progress_sensor()],
-        resources={"platform": Platform(), "spark": Spark(), **(resource_overrides or {})},
+        resources={
+            "platform": Platform(),
+            "spark": Spark(),
+            "training_spark": Spark(driver_memory="2g"),
+            **(resource_overrides or {}),
+        },
         # Also for runs started by hand: a process for each step takes longer to start than the step runs.
         executor=dg.in_process_executor,
     )

@@ -51,6 +51,14 @@ def test_the_commands_are_those_of_the_readme() -> None:
         (["produce", "--once"], "velib up"),
         (["dsn"], "velib up"),
         (["fetch", "--nrows", "0"], "0"),
+        (["train"], "no finished spell yet"),
+        (["train", "--target", "busy"], "target 'busy': one of full, empty, both"),
+        (["train", "--horizons", "soon"], "minutes separated by commas"),
+        (["train", "--models", "oracle"], "model oracle: one or more of logistic_lags"),
+        (["train", "--validate-from", "2024-11-07"], "give both days"),
+        (["train", "--history", "missing.parquet"], "missing.parquet: no such file"),
+        (["train", "a.parquet"], "stand behind --history"),
+        (["forecast"], "velib up"),
     ],
 )
 def test_an_error_is_a_sentence_and_no_traceback(words: list[str], told: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "streaming": {"settings", "store", "feed", "events"},
     "archive": {"settings", "store", "feed", "events"},
     "statistics": {"settings", "store", "feed", "events", "archive"},
+    "forecast": {"settings", "store", "feed", "events", "archive", "statistics"},
 }
 EVERYTHING = {"orchestration", "definitions", "runtime", "cli"}
 

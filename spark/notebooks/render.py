@@ -1,7 +1,7 @@
-"""The notebook's source made a Jupyter notebook, executed over a CSV, with what its cells show kept beside them.
+"""The notebooks' sources made Jupyter notebooks, executed over a CSV, with what their cells show kept beside them.
 
-`python spark/notebooks/render.py velib.csv`, or `make notebook CSV=velib.csv`. The source alone is written by hand;
-nothing of this machine (paths, names, times) is kept in the rendered copy.
+`python spark/notebooks/render.py velib.csv [part4_forecast.py …]`, or `make notebook CSV=velib.csv` for all of them.
+The sources alone are written by hand; nothing of this machine (paths, names, times) is kept in the rendered copies.
 """
 
 import os
@@ -17,8 +17,7 @@ from nbformat import NotebookNode
 
 from velib_dagster.runtime.java import java_home
 
-SOURCE: Final = Path(__file__).with_name("part3_statistics.py")
-RENDERED: Final = SOURCE.with_suffix(".ipynb")
+SOURCES: Final = tuple(sorted(Path(__file__).parent.glob("part*.py")))
 
 _HEADER: Final = "# Databricks notebook source\n"
 _BETWEEN_CELLS: Final = "\n# COMMAND ----------\n"
@@ -100,13 +99,16 @@ def _is_noise(output: Any) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Render the notebook over the one CSV given."""
-    if len(arguments) != 1 or not Path(arguments[0]).is_file():
+    """Render the notebooks named, or all, over the CSV given."""
+    names = {source.name: source for source in SOURCES}
+    if not arguments or not Path(arguments[0]).is_file() or not set(arguments[1:]) <= set(names):
         print("Give the CSV that `velib export FILE.csv` wrote: make notebook CSV=FILE.csv", file=sys.stderr)
         return 2
-    notebook = executed(unexecuted(SOURCE.read_text(encoding="utf-8")), Path(arguments[0]))
-    RENDERED.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-    print(f"{RENDERED}: {RENDERED.stat().st_size / 1e6:.2f} MB")
+    for source in [names[name] for name in arguments[1:]] or SOURCES:
+        notebook = executed(unexecuted(source.read_text(encoding="utf-8")), Path(arguments[0]))
+        rendered = source.with_suffix(".ipynb")
+        rendered.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+        print(f"{rendered}: {rendered.stat().st_size / 1e6:.2f} MB")
     return 0
 
 

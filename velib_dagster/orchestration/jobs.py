@@ -14,7 +14,9 @@ PRODUCER: Final = "producer"
 ARCHIVE_EVENTS: Final = "archive_events"
 RETENTION: Final = "retention"
 STATISTICS: Final = "statistics_of_day"
-FREQUENT_JOBS: Final = (POLL_FEED, PRODUCER, ARCHIVE_EVENTS, RETENTION)
+MODELS: Final = "train_models"
+FORECASTS: Final = "forecast_stations"
+FREQUENT_JOBS: Final = (POLL_FEED, PRODUCER, ARCHIVE_EVENTS, RETENTION, FORECASTS)
 """Jobs whose runs pile up: hundreds a day, of assets without partitions. Only their runs may be deleted."""
 
 
@@ -62,4 +64,27 @@ statistics_of_day: Final = dg.define_asset_job(
     tags=_tags("statistics", 1800),
 )
 
-default_jobs: Final = (poll_feed, producer, archive_events, retention, statistics_of_day)
+train_models: Final = dg.define_asset_job(
+    MODELS,
+    selection=dg.AssetSelection.assets("full_station_model", "empty_station_model"),
+    description="Trains the models on the archive and compares them in MLflow; weekly, from three weeks of data on.",
+    executor_def=dg.in_process_executor,
+    tags=_tags("training", 7200),
+)
+forecast_stations: Final = dg.define_asset_job(
+    FORECASTS,
+    selection=dg.AssetSelection.assets("station_forecasts"),
+    description="Each station's risk to be full or empty, and what came of the risks before; every ten minutes.",
+    executor_def=dg.in_process_executor,
+    tags=_tags("forecast", 300),
+)
+
+default_jobs: Final = (
+    poll_feed,
+    producer,
+    archive_events,
+    retention,
+    statistics_of_day,
+    train_models,
+    forecast_stations,
+)

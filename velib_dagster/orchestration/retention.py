@@ -34,6 +34,9 @@ class Retention(dg.Config):
     state_days: float = Field(7, gt=0, description="Station states in PostgreSQL; the newest of each stays")
     window_days: float = Field(30, gt=0, description="10-minute windows in PostgreSQL")
     poll_days: float = Field(90, gt=0, description="Poll records in PostgreSQL; the newest stays")
+    forecast_days: float = Field(
+        3, gt=1, description="Forecasts in PostgreSQL, half a million a day; their scores by day stay"
+    )
     log_days: float = Field(14, gt=0, description="Log files that nobody writes to any more")
 
 
@@ -57,7 +60,12 @@ def storage(context: dg.AssetExecutionContext, config: Retention, platform: Plat
         **growth(settings, commit),
         **simulated_note(settings),
     }
-    tables = {"station_states": config.state_days, "windows": config.window_days, "polls": config.poll_days}
+    tables = {
+        "station_states": config.state_days,
+        "windows": config.window_days,
+        "polls": config.poll_days,
+        "station_forecasts": config.forecast_days,
+    }
     try:
         deleted = delete_rows(settings, tables)
     except StoreError as error:

@@ -12,6 +12,7 @@ from velib_dagster.feed.poll import quota_spent_until
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration import jobs
 from velib_dagster.orchestration.due_days import due_now
+from velib_dagster.orchestration.forecast_schedules import forecast_schedules
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import (
     answers_at,
@@ -82,7 +83,7 @@ def default_schedules() -> list[dg.ScheduleDefinition]:
             return dg.SkipReason(why_not)
         return _due(platform.settings(), context.scheduled_execution_time)
 
-    return [every_minute, every_five_minutes, every_hour, statistics_of_due_days]
+    return [every_minute, every_five_minutes, every_hour, statistics_of_due_days, *forecast_schedules()]
 
 
 def _due(settings: Settings, now: datetime) -> list[dg.RunRequest] | dg.SkipReason:

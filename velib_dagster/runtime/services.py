@@ -11,7 +11,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from velib_dagster.runtime import jars, jobs, kafka, lock, postgres
+from velib_dagster.runtime import jars, jobs, kafka, lock, mlflow, postgres
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.new_home import set_up
 from velib_dagster.runtime.supervisor import StopRequestedError, Supervisor
@@ -102,13 +102,13 @@ def _await_outside(supervisor: Supervisor, title: str, address: str, is_ready: C
 
 @contextmanager
 def services(settings: Settings, names: Collection[str], console: Console | None = None) -> Iterator[Settings]:
-    """Only what is named of kafka, postgres, streaming, running while the block runs; gives settings with ports.
+    """Only what is named of kafka, postgres, streaming, mlflow, while the block runs; gives settings with ports.
 
     Raises:
         PlatformError: a platform already runs in the home, or a part can't be started.
         StopRequestedError: asked to stop before all were up.
     """
-    unknown = set(names) - {"kafka", "postgres", "streaming"}
+    unknown = set(names) - {"kafka", "postgres", "streaming", "mlflow"}
     if unknown:
         msg = f"no such service: {', '.join(sorted(unknown))}"
         raise ValueError(msg)
@@ -121,6 +121,8 @@ def services(settings: Settings, names: Collection[str], console: Console | None
                 start_stores(supervisor, ready, names)
                 if "streaming" in names:
                     supervisor.start(jobs.streaming(), stage=READERS)
+                if "mlflow" in names and ready.mlflow_address is None:
+                    supervisor.start(mlflow.server(ready), stage=READERS)
             yield ready
         finally:
             supervisor.stop()

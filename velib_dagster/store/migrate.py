@@ -15,6 +15,7 @@ from psycopg import sql
 from velib_dagster.settings import Settings
 from velib_dagster.store.columns import RELATIONS, Relation
 from velib_dagster.store.connect import READER_SECRET, StoreError, StoreUnreachableError, connect, reader_role
+from velib_dagster.store.forecast_columns import FORECAST_FUNCTIONS, FORECASTS
 from velib_dagster.store.statistics_columns import FUNCTIONS, STATISTICS, Function
 
 _LOCK: Final = 0x76656C6962
@@ -77,9 +78,13 @@ def migrate(settings: Settings, known: tuple[Migration, ...] | None = None) -> i
                     connection.execute(
                         "INSERT INTO schema_version (version, name) VALUES (%s, %s)", (step.version, step.name)
                     )
-            for relation in (*RELATIONS, *STATISTICS):  # each time: a description may change without a migration
+            for relation in (
+                *RELATIONS,
+                *STATISTICS,
+                *FORECASTS,
+            ):  # each time: a description may change without a migration
                 _comment(connection, relation)
-            for function in FUNCTIONS:
+            for function in (*FUNCTIONS, *FORECAST_FUNCTIONS):
                 _comment_function(connection, function)
             _allow_reader(connection, settings)
     except psycopg.errors.InsufficientPrivilege as error:

@@ -30,9 +30,17 @@ EDGES = {
     "zone_stats": {"csv_archive"},
     "empty_stations": {"csv_archive"},
     "full_stations": {"csv_archive"},
+    "full_station_model": {"csv_archive"},
+    "empty_station_model": {"csv_archive"},
+    "station_forecasts": {"full_station_model", "empty_station_model", "live_station_windows"},
 }
 STATISTICS = ("station_stats", "zone_stats", "empty_stations", "full_stations")
-MATERIALIZABLE = {"raw_snapshots", "station_events", "csv_archive", "storage", *STATISTICS}
+MODELS = ("full_station_model", "empty_station_model")
+MATERIALIZABLE = {
+    *("raw_snapshots", "station_events", "csv_archive", "storage", "station_forecasts"),
+    *STATISTICS,
+    *MODELS,
+}
 
 
 def settings_of(tmp_path: Path, feed: Feed) -> Settings:
@@ -82,13 +90,22 @@ def test_checks_stand_beside_their_assets() -> None:
         *(("csv_archive", name) for name in ("no_duplicates", "no_overlap_no_hole", "freshness")),
         *((asset, name) for asset in STATISTICS for name in ("sql_gives_the_same", "recount")),
         ("station_stats", "seconds_within_the_day"),
+        *((asset, "champion_beats_rivals") for asset in MODELS),
     }
 
 
 def test_jobs_run_in_process_in_a_lane_of_their_own_and_end_in_time() -> None:
     repository = build_defs().get_repository_def()
     lanes = {}
-    for name in ("poll_feed", "producer", "archive_events", "retention", "statistics_of_day"):
+    for name in (
+        "poll_feed",
+        "producer",
+        "archive_events",
+        "retention",
+        "statistics_of_day",
+        "train_models",
+        "forecast_stations",
+    ):
         job = repository.get_job(name)
         assert job.executor_def.name == "in_process"
         assert int(job.tags["dagster/max_runtime"]) > 0
@@ -108,6 +125,7 @@ def test_nothing_starts_by_itself_unless_a_platform_runs(
     assert ours == dict.fromkeys(
         (
             *("every_minute", "every_five_minutes", "every_hour", "statistics_of_due_days"),
+            *("train_weekly", "forecast_every_ten_minutes"),
             *("new_snapshots", "streaming_progress"),
         ),
         status,

@@ -170,11 +170,14 @@ def test_old_rows_go_by_days_before_the_newest_row_and_the_newest_of_each_stay(
                 " (%s, %s, 'usable', '', 1, 1, 1, '{}', 0, 0, 1, 0, 0, NULL, NULL, NULL, NULL, '{}')",
                 (f"2026030{day // 20}", START + timedelta(days=day)),
             )
-    assert delete_rows(settings, {"station_states": 7, "windows": 7, "polls": 7}) == {
-        "station_states": 2,
-        "windows": 0,
-        "polls": 1,
-    }
+        for day in (0, 20):
+            connection.execute(
+                "INSERT INTO station_forecasts (station_code, made_at, horizon_minutes, target_at, bikes)"
+                " VALUES ('1', %(at)s, 15, %(at)s, 3)",
+                {"at": START + timedelta(days=day)},
+            )
+    keep: dict[str, float] = {"station_states": 7, "windows": 7, "polls": 7, "station_forecasts": 3}
+    assert delete_rows(settings, keep) == {"station_states": 2, "windows": 0, "polls": 1, "station_forecasts": 1}
     with connect(settings) as connection:
         left = connection.execute("SELECT station_code, since FROM station_states ORDER BY 1").fetchall()
     assert left == [("1", START + timedelta(days=20)), ("silent", START)]
@@ -195,5 +198,5 @@ def test_the_asset_tells_what_it_deleted(
     told = result.asset_materializations_for_node("storage")[0].metadata
     assert {
         *("runs_deleted", "snapshots_deleted", "logs_deleted", "station_states_deleted", "windows_deleted"),
-        *("polls_deleted", "archive_mb"),
+        *("polls_deleted", "station_forecasts_deleted", "archive_mb"),
     } <= set(told)

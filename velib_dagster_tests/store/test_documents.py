@@ -8,6 +8,7 @@ import pytest
 
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import connect
+from velib_dagster.store.forecast_columns import FORECAST_FUNCTIONS, FORECASTS
 from velib_dagster.store.statistics_columns import FUNCTIONS, STATISTICS
 from velib_dagster.store.upsert import Connection
 from velib_dagster_tests.store.make_days import at, episode, hour_of, row, station_day, write, zone_day
@@ -67,3 +68,12 @@ def test_every_table_view_function_and_column_is_described() -> None:
         assert relation.name in described
         assert {column.name for column in relation.columns} <= described, relation.name
     assert {function.name for function in FUNCTIONS} <= described
+
+
+def test_every_table_view_function_and_column_of_the_forecast_is_described() -> None:
+    text = (DOCS / "forecast.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"`(\w+)[`(]", text))
+    for relation in FORECASTS:
+        assert relation.name in described
+        assert {column.name for column in relation.columns} <= described, relation.name
+    assert {function.name for function in FORECAST_FUNCTIONS} <= described

@@ -10,13 +10,14 @@ from velib_dagster.events.records import PollRecord, StationState, columns
 from velib_dagster.settings import Settings
 from velib_dagster.store.columns import RELATIONS
 from velib_dagster.store.connect import StoreError, StoreUnreachableError, connect, dsn
+from velib_dagster.store.forecast_columns import FORECAST_FUNCTIONS, FORECASTS
 from velib_dagster.store.migrate import Migration, migrate, migrations
 from velib_dagster.store.statistics_columns import FUNCTIONS, STATISTICS
 from velib_dagster.store.upsert import Connection
 
 pytestmark = pytest.mark.postgres
 
-EVERYTHING = (*RELATIONS, *STATISTICS)
+EVERYTHING = (*RELATIONS, *STATISTICS, *FORECASTS)
 
 SQL_TYPES = {
     "str": {"text"},
@@ -153,7 +154,7 @@ def test_every_function_has_its_comment_and_gives_the_columns_of_its_view(connec
         " FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace"
     ).fetchall()
     over_days = {relation.name: relation for relation in STATISTICS if relation.over_days}
-    others = {function.name: function.description for function in FUNCTIONS}
+    others = {function.name: function.description for function in (*FUNCTIONS, *FORECAST_FUNCTIONS)}
     assert {row[0] for row in found} == over_days.keys() | others.keys()
     for name, comment, columns_given, types, types_of_view in found:
         if name in others:
