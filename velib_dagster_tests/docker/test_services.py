@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from velib_dagster.events.memory import committed_messages, committed_reader
@@ -145,9 +146,12 @@ class Server:
                 seconds = float(self.services[name].stop_grace_period.removesuffix("s"))
                 try:
                     statuses[name] = self.processes[name].wait(seconds)
-                except subprocess.TimeoutExpired:  # as Compose does
-                    self.processes[name].kill()
+                except subprocess.TimeoutExpired:  # as Compose does, and a container ends with its first process
+                    inside = psutil.Process(self.processes[name].pid).children(recursive=True)
+                    for process in (self.processes[name], *inside):
+                        process.kill()
                     statuses[name] = self.processes[name].wait()
+                    psutil.wait_procs(inside, 10)
             left -= now
         return statuses
 
