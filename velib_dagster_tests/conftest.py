@@ -19,7 +19,7 @@ from velib_dagster.settings import Feed, Settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 """A Java for small data: most of a short session's time would go into compiling what runs once."""
 SMALL_DATA = {
     "spark.sql.codegen.wholeStage": "false",

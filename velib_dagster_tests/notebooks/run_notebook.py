@@ -27,7 +27,7 @@ OPTIONS = {
     "spark.driver.memory": "1g",
     "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin",
     # Many small queries: compiling each costs more than it saves.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
