@@ -12,7 +12,7 @@ import dagster as dg
 from velib_dagster.archive.commit import read_commit
 from velib_dagster.orchestration import jobs
 from velib_dagster.orchestration.resources import Platform
-from velib_dagster.orchestration.shared import answers_at, earlier_run_going, is_polled, schedule_status
+from velib_dagster.orchestration.shared import answers_at, earlier_run_going, not_polled, schedule_status
 from velib_dagster.settings import Settings, VelibError
 
 LEAST_DAYS: Final = 21
@@ -57,13 +57,6 @@ def forecast_schedules() -> list[dg.ScheduleDefinition]:
         return dg.SkipReason(why_not) if why_not else dg.RunRequest()
 
     return [train_weekly, forecast_every_ten_minutes]
-
-
-def not_polled(settings: Settings) -> str | None:
-    """Words where nothing new comes: recordings are in the past."""
-    if is_polled(settings):
-        return None
-    return f"the feed {settings.feed.name} is not polled: there is no now to forecast from"
 
 
 def too_few_days(settings: Settings) -> str | None:

@@ -17,8 +17,8 @@ from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import (
     answers_at,
     earlier_run_going,
-    is_polled,
     local_clock,
+    not_polled,
     schedule_status,
 )
 from velib_dagster.orchestration.statistics import ASSETS
@@ -97,13 +97,6 @@ def _due(settings: Settings, now: datetime) -> list[dg.RunRequest] | dg.SkipReas
     if not due:
         return dg.SkipReason("the statistics of every archived day are as new as they have to be")
     return [dg.RunRequest(partition_key=day.isoformat()) for day in due[:MOST_DAYS]]
-
-
-def not_polled(settings: Settings) -> str | None:
-    """Words where the feed has no address: recordings come by `velib backfill`."""
-    if is_polled(settings):
-        return None
-    return f"the feed {settings.feed.name} has no address to poll: recordings come by velib backfill FOLDER"
 
 
 def not_this_minute(settings: Settings, tick: datetime) -> str | None:

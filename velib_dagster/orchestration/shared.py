@@ -62,6 +62,13 @@ def is_polled(settings: Settings) -> bool:
     return bool(settings.feed.url) or settings.feed.simulated
 
 
+def not_polled(settings: Settings) -> str | None:
+    """Words where the feed has no address: recordings are in the past, and come by `velib backfill`."""
+    if is_polled(settings):
+        return None
+    return f"the feed {settings.feed.name} has no address to poll: recordings come by velib backfill FOLDER"
+
+
 def local_clock(settings: Settings, moment: datetime) -> str:
     """`20:14`, or `24 Nov 20:14` on another day than today, in the feed's zone of time."""
     local = moment.astimezone(settings.feed.zone_info)

@@ -60,4 +60,4 @@ def test_forecasts_wait_for_mlflow_and_for_a_champion(
         assert "no model has earned the alias" in str(tick("forecast_every_ten_minutes", instance, platform))
         server.shutdown()
     Settings(home=home.home, feed=Feed("recordings", "")).save()
-    assert "is not polled" in str(tick("forecast_every_ten_minutes", instance, platform))
+    assert "the feed recordings has no address to poll" in str(tick("forecast_every_ten_minutes", instance, platform))
