@@ -146,6 +146,9 @@ def poll(
     standby: Annotated[
         bool, typer.Option("--standby", help="Keep running, and poll only when no snapshot is newer than 90 s.")
     ] = False,
+    cut: Annotated[
+        bool, typer.Option("--cut", help="With --standby: when stopped, end the running spells at the last poll.")
+    ] = False,
     feed: FeedName = None,
     home: Home = None,
 ) -> None:
@@ -157,6 +160,10 @@ def poll(
         from velib_dagster.runtime.standby import stand_by
 
         stand_by(settings, _stop_event())
+        if cut:
+            from velib_dagster.events.producer import cut_running_spells
+
+            console.print(f"{cut_running_spells(settings)} running spells cut at the last poll", highlight=False)
         return
     snapshot = poll_once(settings)
     console.print(f"{snapshot.name}  {snapshot.error or 'kept'}", highlight=False)

@@ -82,12 +82,14 @@ class Server:
             )
 
     def may_start(self, name: str) -> bool:
-        return all(
-            needed in self.healthy
-            if how.condition == "service_healthy"
-            else needed in self.processes and self.processes[needed].poll() == 0
-            for needed, how in self.services[name].depends_on.items()
-        )
+        reached = {
+            "service_started": lambda needed: needed in self.processes,
+            "service_healthy": lambda needed: needed in self.healthy,
+            "service_completed_successfully": lambda needed: (
+                needed in self.processes and self.processes[needed].poll() == 0
+            ),
+        }
+        return all(reached[how.condition](needed) for needed, how in self.services[name].depends_on.items())
 
     def check(self, name: str) -> "subprocess.CompletedProcess[str]":
         """The service's health check, with what it says."""
@@ -290,6 +292,8 @@ def test_the_services_publish_three_minutes_and_stop_leaving_nothing(
     server.alive()
     statuses = server.down()
     assert statuses["streaming"] == statuses["standby"] == 0
+    last = usable(settings)[-1]
+    assert last.last_cut == last.time, "the running spells were not cut at the last poll"
     # Dagster's servers end by the signal itself or with a status of their own for it; none was killed but perhaps the
     # code server, which waits for runs that are going on.
     ended = {name: {0, -15, 143} | ({-9} if name == "dagster-code" else set()) for name in statuses}
