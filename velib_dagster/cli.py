@@ -59,6 +59,23 @@ def main() -> None:
         sys.exit(130)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"velib_dagster {version('velib_dagster')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version, then end.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def up(feed: FeedName = None, home: Home = None) -> None:
     """Start everything and keep it running until Ctrl-C: Kafka, PostgreSQL, Spark, Dagster, MLflow."""

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,10 @@ def test_every_command_says_what_it_does(command: str) -> None:
     assert shown.exit_code == 0
     assert "Usage:" in shown.stdout
     assert len(shown.stdout.split("Options")[0].splitlines()) > 2, "no sentence about the command"
+
+
+def test_it_says_its_version() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"velib_dagster {version('velib_dagster')}\n"
 
 
 def test_the_commands_are_those_of_the_readme() -> None:
