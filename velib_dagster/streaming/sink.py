@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 import psycopg
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the name of all Spark documentation
 
@@ -109,7 +110,7 @@ def write_polls(kafka: DataFrame, writer: Writer, barrier: Callable[[], None]) -
 
     The barrier makes `complete` true: a poll is in the table only when what it brought is in the windows.
     """
-    values = kafka.orderBy("offset").select("value").toArrow().column("value").to_pylist()
+    values = _in_order(kafka.select("value", "offset")).column("value").to_pylist()
     polls = [decode_poll(value) for value in values if value is not None]
     barrier()
     return writer.write(lambda connection: upsert_polls(connection, polls))
@@ -117,7 +118,7 @@ def write_polls(kafka: DataFrame, writer: Writer, barrier: Callable[[], None]) -
 
 def _state_events(kafka: DataFrame) -> Iterator[StationState | Left]:
     at = F.expr("filter(headers, header -> header.key = 'at')[0].value")
-    ordered = kafka.orderBy("offset").select("key", "value", at.alias("at"), "offset").toArrow()
+    ordered = _in_order(kafka.select("key", "value", at.alias("at"), "offset"))
     for key, value, left_at, offset in zip(*(column.to_pylist() for column in ordered.columns), strict=True):
         if value is not None:
             yield decode_state(value)
@@ -126,6 +127,11 @@ def _state_events(kafka: DataFrame) -> Iterator[StationState | Left]:
             raise StreamError(msg)
         else:
             yield Left(key.decode(), datetime.fromisoformat(left_at.decode()))
+
+
+def _in_order(rows: DataFrame) -> pa.Table:
+    """The rows by their offsets; sorted here, since Spark would read Kafka once more to learn how to sort."""
+    return rows.toArrow().sort_by("offset")
 
 
 def _first_line(error: Exception) -> str:
