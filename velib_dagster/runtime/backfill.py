@@ -32,6 +32,7 @@ from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration.due_days import due_now
 from velib_dagster.orchestration.statistics import ASSETS
 from velib_dagster.runtime import dagster_services
+from velib_dagster.runtime.logs import log_path, standard_error_in
 from velib_dagster.runtime.status import is_running
 from velib_dagster.settings import Settings, VelibError
 from velib_dagster.store.connect import connect
@@ -162,7 +163,7 @@ def compute_statistics(settings: Settings, console: Console) -> int:
     os.environ.update(dagster_services.environment(settings))
     from velib_dagster.orchestration.run_days import materialize_days  # noqa: PLC0415 - it loads all definitions
 
-    with _progress(console) as progress:
+    with _progress(console) as progress, standard_error_in(log_path(settings.home, "spark")):
         task = progress.add_task("statistics of days", total=len(due))
         materialize_days(settings, reversed(due), lambda _: progress.advance(task))
     with connect(settings) as connection:

@@ -3,11 +3,15 @@
 What a part writes is its own affair; the supervisor and `process.py` call this.
 """
 
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 MOST_BYTES: Final = 20_000_000
+STANDARD_ERROR: Final = 2
 
 
 def log_path(home: Path, name: str) -> Path:
@@ -37,3 +41,21 @@ def last_lines(path: Path, lines: int = 6, within: int = 8192) -> str:
     # Java's lines of where it was say nothing to who runs a platform.
     told = [line for line in text.splitlines() if line.strip() and not line.startswith("\tat ")]
     return "\n".join(told[-lines:])
+
+
+@contextmanager
+def standard_error_in(path: Path) -> Iterator[None]:
+    """While it lasts, standard error goes to the end of a log: of this process, and of a Java for as long as it lives.
+
+    Spark's Java says at its start what nobody at a terminal has asked for, partly before any setting of ours is read.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rotate(path)
+    usual = os.dup(STANDARD_ERROR)
+    try:
+        with path.open("ab") as log:
+            os.dup2(log.fileno(), STANDARD_ERROR)
+        yield
+    finally:
+        os.dup2(usual, STANDARD_ERROR)
+        os.close(usual)

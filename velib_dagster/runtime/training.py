@@ -16,6 +16,7 @@ from velib_dagster.forecast.session import local_session
 from velib_dagster.forecast.training import Say
 from velib_dagster.runtime import lock
 from velib_dagster.runtime.java import java_home
+from velib_dagster.runtime.logs import log_path, standard_error_in
 from velib_dagster.runtime.services import services
 from velib_dagster.runtime.supervisor import StopRequestedError
 from velib_dagster.settings import Settings
@@ -28,12 +29,13 @@ def train(settings: Settings, request: Request, console: Console, say: Say) -> R
         VelibError: as `forecast.run.run`, or a part can't be started.
     """
     with _services(settings, console, history=bool(request.history)) as ready:
-        return run(ready, request, _session, say)
+        return run(ready, request, lambda: _session(ready), say)
 
 
-def _session() -> SparkSession:
+def _session(settings: Settings) -> SparkSession:
     os.environ["JAVA_HOME"] = str(java_home())
-    return local_session()
+    with standard_error_in(log_path(settings.home, "spark")):
+        return local_session()
 
 
 @contextmanager

@@ -177,7 +177,9 @@ def test_a_backfill_ends_with_the_statistics_and_older_recordings_are_refused_by
     newer.mkdir()
     shutil.copy(recordings / "explore-v2.1-export-20241101.tar.xz", newer)
     home = tmp_path / "home"
-    assert "statistics of 1 days are in PostgreSQL" in finish(backfill(newer, home))
+    words = finish(backfill(newer, home))
+    assert "statistics of 1 days are in PostgreSQL" in words
+    assert "WARN" not in words, "Spark's own words reached the terminal"
     older = tmp_path / "older"
     older.mkdir()
     shutil.copy(recordings / "explore-v2.1-export-20241031.tar.xz", older)

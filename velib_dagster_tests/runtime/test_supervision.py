@@ -19,7 +19,7 @@ from rich.console import Console
 
 from velib_dagster.runtime import lock
 from velib_dagster.runtime.errors import PlatformError
-from velib_dagster.runtime.logs import last_lines, rotate
+from velib_dagster.runtime.logs import last_lines, rotate, standard_error_in
 from velib_dagster.runtime.process import Child, Part, end_leftover, running
 from velib_dagster.runtime.supervisor import StopRequestedError, Supervisor, wait_before
 
@@ -257,3 +257,16 @@ def test_a_log_is_cut_while_its_part_goes_on_writing(tmp_path: Path) -> None:
         file.write(b"new\n")
     assert path.read_bytes() == b"new\n"
     assert last_lines(tmp_path / "x.log.1", 2) == "old\nold"
+
+
+def test_what_a_child_says_on_standard_error_goes_to_the_log_for_as_long_as_it_lives(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "logs" / "spark.log"
+    code = "import sys; print('start', file=sys.stderr, flush=True); input(); print('later', file=sys.stderr)"
+    with standard_error_in(path):
+        child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    os.write(2, b"ours\n")
+    child.communicate(b"\n")
+    assert path.read_text() == "start\nlater\n"
+    assert capfd.readouterr().err == "ours\n"
