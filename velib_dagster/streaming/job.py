@@ -37,7 +37,7 @@ log: Final = logging.getLogger(__name__)
 MOST_OFFSETS: Final = 100_000
 """Offsets a batch: about 1 GB for Spark and a few seconds, and the watermark moves between batches."""
 TASK_OFFSETS: Final = MOST_OFFSETS // 2
-"""Offsets a task: a topic has one partition, and a backfill's batch is to be read on two cores. A minute's is one task."""
+"""Offsets a task: a topic has one partition, and a large batch is to be read on two cores; a minute is one task."""
 CHECKPOINTS: Final = {"windows": "station_windows", "states": "states", "polls": "polls"}
 """Query → its folder of checkpoints. A query whose state changes needs a folder of another name: Spark refuses the old
 state, and from the topic's start no window that is right gets worse."""

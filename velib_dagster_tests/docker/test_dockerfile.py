@@ -145,3 +145,60 @@ def test_the_package_builds_from_what_is_copied_and_nothing_else(tmp_path: Path)
     assert missing == set(), "files that only a checkout has"
     entry = next(name for name in inside if name.endswith("entry_points.txt"))
     assert "velib = velib_dagster.cli:main" in zipfile.ZipFile(wheel).read(entry).decode()
+
+
+@pytest.mark.skipif(
+    not os.environ.get("VELIB_TEST_BUILD"),
+    reason="takes minutes, and a gigabyte from package registries: set VELIB_TEST_BUILD=1",
+)
+def test_the_build_steps_run_in_a_clean_folder(tmp_path: Path) -> None:
+    """Each instruction of the first stage, in order, with the image's folders below a new one; then the command."""
+    build, run = stages()
+    python = tmp_path / "python"
+    subprocess.run([sys.executable, "-m", "venv", str(python)], check=True)
+    known = {name: value for name, value in os.environ.items() if not name.startswith(("VELIB_", "VIRTUAL_ENV"))}
+    environment = {**known, "PATH": f"{python}/bin:/usr/bin:/bin", "HOME": str(tmp_path / "home")}
+    folder = tmp_path
+
+    def placed(words: str) -> str:
+        return re.sub(r"(?<![\w.])/(opt/velib|src)\b", rf"{tmp_path}/\1", words)
+
+    for word, rest in build:
+        if word == "ENV":
+            environment |= dict(item.split("=", 1) for item in placed(rest).split())
+        elif word == "WORKDIR":
+            folder = Path(placed(rest))
+            folder.mkdir(parents=True)
+        elif word == "COPY":
+            *sources, target = rest.split()
+            for source in sources:
+                into = folder / target
+                if (ROOT / source).is_dir():
+                    shutil.copytree(ROOT / source, into, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    shutil.copy(ROOT / source, into)
+        elif word == "RUN":
+            done = subprocess.run(
+                ["/bin/bash", "-o", "pipefail", "-c", placed(rest)],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{rest}:\n{done.stderr[-3000:]}"
+    shutil.rmtree(tmp_path / "src")
+    inside = {"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}
+    for rest in of("ENV", run):
+        inside |= dict(item.split("=", 1) for item in placed(rest).replace("$PATH", "/usr/bin:/bin").split())
+    java = "from velib_dagster.runtime.java import java; print(java())"
+    asked = subprocess.run(
+        [str(tmp_path / "opt/velib/venv/bin/python"), "-c", java],
+        env=inside,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert asked.stdout.startswith(f"{tmp_path}/opt/velib/cache/")
+    for words in ([asked.stdout.strip(), "-version"], [str(tmp_path / "opt/velib/venv/bin/velib"), "--help"]):
+        subprocess.run(words, env=inside, capture_output=True, check=True)
