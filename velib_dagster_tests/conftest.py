@@ -28,8 +28,19 @@ SMALL_DATA = {
 }
 """Settings of Spark for tables of a few rows, in which compiling a query takes longer than running it."""
 
+OWN_PLATFORMS = {"docker", "end_to_end"}
+"""Folders whose tests start platforms of their own, and mostly wait for their minutes."""
+
 KEPT_VARIABLES = {"VELIB_JAVA", "VELIB_MAVEN_REPOSITORY", "VELIB_PG_BIN"}
 """Settings of the machine rather than of a platform: they stay in force under the tests."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two groups for `make test`, side by side: those that wait, and those that share the session's services."""
+    for item in items:
+        group = "platforms" if item.path.parent.name in OWN_PLATFORMS else "session"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

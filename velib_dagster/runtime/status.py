@@ -26,6 +26,12 @@ from velib_dagster.store.connect import StoreError, connect
 from velib_dagster.store.reads import Counts, QueryProgress, counts, progress
 
 _PROBE_SECONDS: Final = 2.0
+_PROCESSES: Final = {
+    "streaming": "streaming job",
+    "standby": "standby poller",
+    "dagster_daemon": "Dagster daemon",
+}
+"""Parts that listen nowhere, with their names for people."""
 
 
 @dataclass(frozen=True)
@@ -150,19 +156,28 @@ def _parts(settings: Settings) -> list[PartStatus]:
         parts = urlsplit(settings.postgres_address)
         postgres = f"{parts.hostname}:{parts.port or 5432}"
     mlflow = urlsplit(settings.mlflow_address).netloc if settings.mlflow_address else at("mlflow")
-    found = [
-        listening("Kafka", settings.kafka_address.partition(",")[0] if settings.kafka_address else at("kafka")),
-        listening("PostgreSQL", postgres),
-        listening("Dagster", at("dagster")),
-        listening("MLflow", mlflow),
-    ]
-    for name, title in (
-        ("streaming", "streaming job"),
-        ("standby", "standby poller"),
-        ("dagster_daemon", "Dagster daemon"),
-    ):
-        found.append(PartStatus(title, is_running(settings, name), f"see {settings.logs / name}.log"))
-    return found
+    kafka = settings.kafka_address.partition(",")[0] if settings.kafka_address else at("kafka")
+    stores = [listening("Kafka", kafka), listening("PostgreSQL", postgres)]
+    pages = [listening("MLflow", mlflow)]
+    if settings.dagster_files is None:
+        pages.insert(0, listening("Dagster", at("dagster")))
+        return (
+            stores
+            + pages
+            + [
+                PartStatus(title, is_running(settings, name), f"see {settings.logs / name}.log")
+                for name, title in _PROCESSES.items()
+            ]
+        )
+    # On a server each part has a container of its own: what can be asked from another one is its work.
+    from velib_dagster.runtime.health import trouble  # noqa: PLC0415 - with Dagster, which takes a second
+
+    found = {name: trouble(settings, name) for name in _PROCESSES}
+    return (
+        stores
+        + pages
+        + [PartStatus(title, found[name] is None, found[name] or "at work") for name, title in _PROCESSES.items()]
+    )
 
 
 def is_running(settings: Settings, name: str) -> bool:

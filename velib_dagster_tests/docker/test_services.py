@@ -4,6 +4,7 @@ Kafka's and PostgreSQL's images are stood for by the same programs with the file
 loopback. It takes under a minute on an idle machine.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -90,6 +91,12 @@ class Server:
             ),
         }
         return all(reached[how.condition](needed) for needed, how in self.services[name].depends_on.items())
+
+    def velib(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """A command of the platform, as `docker compose run --rm --no-deps standby velib …` runs it."""
+        return subprocess.run(
+            self.argv(["velib", *words]), env=self.variables("standby"), capture_output=True, text=True, check=False
+        )
 
     def check(self, name: str) -> "subprocess.CompletedProcess[str]":
         """The service's health check, with what it says."""
@@ -289,6 +296,11 @@ def test_the_services_publish_three_minutes_and_stop_leaving_nothing(
     for name, service in server.services.items():
         if name not in STORES and service.healthcheck.test:
             server.wait(f"health of {name}", lambda name=name: server.check(name).returncode == 0, 60)
+    told = server.velib("status", "--json")
+    assert told.returncode == 0, told.stdout
+    parts = {part["name"]: part["up"] for part in json.loads(told.stdout)["parts"]}
+    assert len(parts) == 6
+    assert all(parts.values()), told.stdout
     server.alive()
     statuses = server.down()
     assert statuses["streaming"] == statuses["standby"] == 0
@@ -300,6 +312,5 @@ def test_the_services_publish_three_minutes_and_stop_leaving_nothing(
     assert not {name: status for name, status in statuses.items() if status not in ended[name]}, statuses
     assert processes_of(server.home) == []
     for name in ("standby", "dagster_web"):
-        words = [str(Path(sys.executable).parent / "velib"), "health", name]
-        asked = subprocess.run(words, env=server.variables("standby"), capture_output=True, check=False)
+        asked = server.velib("health", name)
         assert (asked.returncode == 0) == (name == "standby"), f"{name}: the check does not tell a stopped part"
