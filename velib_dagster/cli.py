@@ -94,7 +94,7 @@ def backfill(
 ) -> None:
     """Send recorded answers through the very same path as the live feed, then wait until all stores hold them."""
     from velib_dagster.runtime.backfill import backfill_recordings, compute_statistics
-    from velib_dagster.runtime.up import backfill_services
+    from velib_dagster.runtime.services import needed_services
 
     chosen = home or os.environ.get("VELIB_HOME")
     settings = Settings.load(home, None if chosen else "recordings")
@@ -102,7 +102,7 @@ def backfill(
 
     list_recordings(folder)  # a folder without any must not start services first
     started = time.monotonic()
-    with backfill_services(settings, console) as running:
+    with needed_services(settings, ("kafka", "postgres", "streaming"), console) as running:
         ready = time.monotonic()
         done = backfill_recordings(running, folder, console)
         seconds = time.monotonic() - ready
@@ -294,9 +294,12 @@ def live(
     feed: FeedName = None,
 ) -> None:
     """Show the newest complete 10-minute means, refreshed each 5 seconds; of all zones unless told otherwise."""
+    from velib_dagster.runtime.services import readable_store
+
     settings = Settings.load(home, feed)
     if once:
-        console.print(_live_table(settings, station, zone))
+        with readable_store(settings, errors) as ready:
+            console.print(_live_table(ready, station, zone))
         return
     stop = _stop_event()
     with Live(_live_table(settings, station, zone), console=console, auto_refresh=False) as view:
@@ -321,6 +324,7 @@ def stats(
     feed: FeedName = None,
 ) -> None:
     """Show the long-term statistics of stations, zones or H3 cells, or which stations are at times empty or full."""
+    from velib_dagster.runtime.services import readable_store
     from velib_dagster.store import statistics_tables
     from velib_dagster.store.statistics_reads import Days
 
@@ -332,11 +336,11 @@ def stats(
     if as_sql:
         typer.echo(statistics_tables.statement(about, of_days, top))
         return
-    settings = Settings.load(home, feed)
-    if csv is None:
-        console.print(statistics_tables.table(settings, about, of_days, top))
-        return
-    done = statistics_tables.write_csv(settings, about, csv, of_days, top)
+    with readable_store(Settings.load(home, feed), errors) as settings:
+        if csv is None:
+            console.print(statistics_tables.table(settings, about, of_days, top))
+            return
+        done = statistics_tables.write_csv(settings, about, csv, of_days, top)
     simulated = "SIMULATED " if settings.feed.simulated else ""
     console.print(f"{simulated}{done.rows} rows in {done.path}", highlight=False, soft_wrap=True)
     if not simulated:
@@ -415,13 +419,14 @@ def forecast(
     feed: FeedName = None,
 ) -> None:
     """Show each station's risk to be full or empty, from the newest forecast."""
+    from velib_dagster.runtime.services import readable_store
     from velib_dagster.store.forecast_tables import risk_table, score_table
 
-    settings = Settings.load(home, feed)
-    if scores:
-        console.print(score_table(settings))
-    else:
-        console.print(risk_table(settings, horizon=horizon, station_code=station, zone=zone, top=top))
+    with readable_store(Settings.load(home, feed), errors) as settings:
+        if scores:
+            console.print(score_table(settings))
+        else:
+            console.print(risk_table(settings, horizon=horizon, station_code=station, zone=zone, top=top))
 
 
 @app.command()

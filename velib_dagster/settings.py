@@ -48,6 +48,11 @@ class Feed:
     timezone: str = "Europe/Paris"
 
     @property
+    def is_polled(self) -> bool:
+        """Whether the feed answers at an address; a folder of recordings doesn't."""
+        return bool(self.url) or self.simulated
+
+    @property
     def zone_info(self) -> ZoneInfo:
         """The feed's own time zone: days of the archive and of statistics are days there."""
         return ZoneInfo(self.timezone)

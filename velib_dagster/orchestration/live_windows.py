@@ -16,7 +16,6 @@ from velib_dagster.orchestration.shared import (
     OWNERS,
     STATION_EVENTS,
     Metadata,
-    is_polled,
     local_clock,
     sensor_status,
     simulated_note,
@@ -68,7 +67,9 @@ class NewestWindow:
 def live_specs(settings: Settings) -> list[dg.AssetSpec]:
     """The three external assets; a feed that isn't polled (recordings) has no freshness to watch."""
     policy = (
-        dg.FreshnessPolicy.time_window(fail_window=FAIL_AFTER, warn_window=WARN_AFTER) if is_polled(settings) else None
+        dg.FreshnessPolicy.time_window(fail_window=FAIL_AFTER, warn_window=WARN_AFTER)
+        if settings.feed.is_polled
+        else None
     )
     return [
         dg.AssetSpec(

@@ -20,7 +20,6 @@ from velib_dagster.orchestration.shared import (
     OWNERS,
     RAW_SNAPSHOTS,
     Metadata,
-    is_polled,
     simulated_note,
     table,
 )
@@ -60,7 +59,7 @@ def raw_snapshots(platform: Platform) -> dg.MaterializeResult:  # type: ignore[t
     A poll that brings no answer is kept as well, as what it is: the run is green and the check `poll_kind` fails.
     """
     settings = platform.settings()
-    if not is_polled(settings):
+    if not settings.feed.is_polled:
         words = f"nothing polled: recordings come to the feed {settings.feed.name} by velib backfill FOLDER"
         return dg.MaterializeResult(
             metadata={"outcome": words},

@@ -57,14 +57,9 @@ def sensor_status() -> dg.DefaultSensorStatus:
     return dg.DefaultSensorStatus.RUNNING if automation_is_on() else dg.DefaultSensorStatus.STOPPED
 
 
-def is_polled(settings: Settings) -> bool:
-    """Whether the feed answers at an address; a folder of recordings doesn't."""
-    return bool(settings.feed.url) or settings.feed.simulated
-
-
 def not_polled(settings: Settings) -> str | None:
     """Words where the feed has no address: recordings are in the past, and come by `velib backfill`."""
-    if is_polled(settings):
+    if settings.feed.is_polled:
         return None
     return f"the feed {settings.feed.name} has no address to poll: recordings come by velib backfill FOLDER"
 

@@ -20,7 +20,6 @@ from velib_dagster.orchestration.shared import (
     STATION_EVENTS,
     TAKEN_OVER,
     Metadata,
-    is_polled,
     simulated_note,
     table,
     text_of,
@@ -222,7 +221,7 @@ def freshness(settings: Settings, published: "Published", now: datetime) -> dg.A
             check_name="freshness", passed=True, description="nothing sent by this run, nothing to judge"
         )
     usable = last.last_usable
-    age = ((now if is_polled(settings) else last.time) - usable.time).total_seconds() if usable else None
+    age = ((now if settings.feed.is_polled else last.time) - usable.time).total_seconds() if usable else None
     return dg.AssetCheckResult(
         check_name="freshness",
         passed=age is not None and age <= settings.feed.max_hold_seconds,

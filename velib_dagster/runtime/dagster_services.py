@@ -72,7 +72,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "VELIB_DAGSTER_STORAGE": sqlalchemy_url(settings, DATABASE),
         "VELIB_DAGSTER_LOGS": str(instance_home(settings) / "compute_logs"),
         # A feed without address (recordings) has nothing to poll.
-        "VELIB_AUTOMATION": "on" if settings.feed.url else "off",
+        "VELIB_AUTOMATION": "on" if settings.feed.is_polled else "off",
         "JAVA_HOME": str(java_home()),
         "PATH": _path(),
     }

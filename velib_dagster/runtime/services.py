@@ -15,7 +15,7 @@ from velib_dagster.runtime import jars, jobs, kafka, lock, mlflow, postgres
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.new_home import set_up
 from velib_dagster.runtime.supervisor import StopRequestedError, Supervisor
-from velib_dagster.settings import Settings, cache_root
+from velib_dagster.settings import HOME_FILE, Settings, cache_root, data_root, read_home_file
 
 OUTSIDE_SECONDS: Final = 30
 STORES: Final = 0
@@ -129,13 +129,43 @@ def services(settings: Settings, names: Collection[str], console: Console | None
 
 
 @contextmanager
-def backfill_services(settings: Settings, console: Console) -> Iterator[Settings]:
-    """What a backfill needs: the home's running platform where there is one, else services of its own."""
+def needed_services(settings: Settings, names: Collection[str], console: Console) -> Iterator[Settings]:
+    """What a command needs while the block runs: the home's running platform where there is one, else parts started
+    for it; none where all run elsewhere.
+
+    Raises:
+        PlatformError: a part can't be started.
+    """
     if lock.running_platform(settings) is not None:
         yield Settings.load(settings.home)
         return
+    elsewhere = {
+        "kafka": settings.kafka_address,
+        "postgres": settings.postgres_address,
+        "mlflow": settings.mlflow_address,
+    }
+    if all(elsewhere.get(name) for name in names):
+        yield settings
+        return
     try:
-        with services(settings, ("kafka", "postgres", "streaming"), console) as ready:
+        with services(settings, names, console) as ready:
             yield ready
     except StopRequestedError:
         raise KeyboardInterrupt from None
+
+
+@contextmanager
+def readable_store(settings: Settings, console: Console) -> Iterator[Settings]:
+    """PostgreSQL for a command that only reads: a platform that is stopped shows what it holds.
+
+    Raises:
+        PlatformError: there is no such home, or PostgreSQL can't be started.
+    """
+    if settings.postgres_address is None and read_home_file(settings.home) is None:
+        others = sorted(path.parent.name for path in data_root().glob(f"*/{HOME_FILE}"))
+        msg = f"there is no platform in {settings.home} yet: start one with velib up" + (
+            f", or name one that is there by --feed: {', '.join(others)}" if others else ""
+        )
+        raise PlatformError(msg)
+    with needed_services(settings, ("postgres",), console) as ready:
+        yield ready

@@ -109,9 +109,8 @@ def platform_status(settings: Settings) -> PlatformStatus:
     store = SnapshotStore(settings.raw)
     if last_poll is not None and not last_poll.kind.usable:
         problems.append(f"the last poll was {last_poll.kind}: {last_poll.reason}")
-    is_polled = settings.feed.name != "recordings"
     if (
-        is_polled
+        settings.feed.is_polled
         and last_poll is not None
         and _age(last_poll.time) > timedelta(seconds=5 * settings.feed.every_seconds)
     ):
@@ -157,27 +156,20 @@ def _parts(settings: Settings) -> list[PartStatus]:
         postgres = f"{parts.hostname}:{parts.port or 5432}"
     mlflow = urlsplit(settings.mlflow_address).netloc if settings.mlflow_address else at("mlflow")
     kafka = settings.kafka_address.partition(",")[0] if settings.kafka_address else at("kafka")
-    stores = [listening("Kafka", kafka), listening("PostgreSQL", postgres)]
-    pages = [listening("MLflow", mlflow)]
+    found = [listening("Kafka", kafka), listening("PostgreSQL", postgres), listening("MLflow", mlflow)]
+    names = [name for name in _PROCESSES if name != "standby" or settings.feed.is_polled]
     if settings.dagster_files is None:
-        pages.insert(0, listening("Dagster", at("dagster")))
-        return (
-            stores
-            + pages
-            + [
-                PartStatus(title, is_running(settings, name), f"see {settings.logs / name}.log")
-                for name, title in _PROCESSES.items()
-            ]
-        )
+        found.insert(2, listening("Dagster", at("dagster")))
+        for name in names:
+            found.append(PartStatus(_PROCESSES[name], is_running(settings, name), f"see {settings.logs / name}.log"))
+        return found
     # On a server each part has a container of its own: what can be asked from another one is its work.
     from velib_dagster.runtime.health import trouble  # noqa: PLC0415 - with Dagster, which takes a second
 
-    found = {name: trouble(settings, name) for name in _PROCESSES}
-    return (
-        stores
-        + pages
-        + [PartStatus(title, found[name] is None, found[name] or "at work") for name, title in _PROCESSES.items()]
-    )
+    for name in names:
+        words = trouble(settings, name)
+        found.append(PartStatus(_PROCESSES[name], words is None, words or "at work"))
+    return found
 
 
 def is_running(settings: Settings, name: str) -> bool:

@@ -4,8 +4,6 @@ What a training does belongs to `forecast/`. Nothing else starts one outside of 
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -14,11 +12,9 @@ from velib_dagster.forecast.request import Request
 from velib_dagster.forecast.run import Report, run
 from velib_dagster.forecast.session import local_session
 from velib_dagster.forecast.training import Say
-from velib_dagster.runtime import lock
 from velib_dagster.runtime.java import java_home
 from velib_dagster.runtime.logs import log_path, standard_error_in
-from velib_dagster.runtime.services import services
-from velib_dagster.runtime.supervisor import StopRequestedError
+from velib_dagster.runtime.services import needed_services
 from velib_dagster.settings import Settings
 
 
@@ -28,7 +24,9 @@ def train(settings: Settings, request: Request, console: Console, say: Say) -> R
     Raises:
         VelibError: as `forecast.run.run`, or a part can't be started.
     """
-    with _services(settings, console, history=bool(request.history)) as ready:
+    # Months in files need no archive; MLflow started here keeps its runs in PostgreSQL.
+    names = ("mlflow",) if request.history and settings.mlflow_address else ("postgres", "mlflow")
+    with needed_services(settings, names, console) as ready:
         return run(ready, request, lambda: _session(ready), say)
 
 
@@ -36,18 +34,3 @@ def _session(settings: Settings) -> SparkSession:
     os.environ["JAVA_HOME"] = str(java_home())
     with standard_error_in(log_path(settings.home, "spark")):
         return local_session()
-
-
-@contextmanager
-def _services(settings: Settings, console: Console, *, history: bool) -> Iterator[Settings]:
-    if lock.running_platform(settings) is not None:
-        yield Settings.load(settings.home)
-        return
-    if settings.mlflow_address is not None and (history or settings.postgres_address is not None):
-        yield settings  # all that is needed runs elsewhere
-        return
-    try:
-        with services(settings, ("postgres", "mlflow"), console) as ready:
-            yield ready
-    except StopRequestedError:
-        raise KeyboardInterrupt from None

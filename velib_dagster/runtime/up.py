@@ -14,12 +14,12 @@ from rich.console import Console
 from velib_dagster.runtime import dagster_services, jobs, lock, mlflow, new_home
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.lock import running_platform
-from velib_dagster.runtime.services import POLLERS, READERS, backfill_services, services, start_stores
+from velib_dagster.runtime.services import POLLERS, READERS, services, start_stores
 from velib_dagster.runtime.supervisor import StopRequestedError, Supervisor
 from velib_dagster.runtime.web import answers_ok
 from velib_dagster.settings import CREDIT, Settings, VelibError
 
-__all__ = ["backfill_services", "running_platform", "services", "up"]
+__all__ = ["running_platform", "services", "up"]
 
 FIRST_DAYS: Final = 2
 """Days of history that a new simulated home begins with."""
@@ -102,7 +102,7 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
     if _history_wanted(settings.home).exists():
         _first_days(supervisor, settings)
     pollers = [dagster_services.daemon(settings)]
-    if settings.feed.url:
+    if settings.feed.is_polled:
         pollers.append(jobs.standby())
     supervisor.start(*pollers, stage=POLLERS)
 

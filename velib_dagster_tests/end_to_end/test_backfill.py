@@ -25,6 +25,7 @@ from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.runtime.services import services
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import connect
+from velib_dagster_tests.end_to_end.conftest import velib
 
 pytestmark = pytest.mark.platform
 HOLD = timedelta(seconds=660)
@@ -180,6 +181,9 @@ def test_a_backfill_ends_with_the_statistics_and_older_recordings_are_refused_by
     words = finish(backfill(newer, home))
     assert "statistics of 1 days are in PostgreSQL" in words
     assert "WARN" not in words, "Spark's own words reached the terminal"
+    shown = velib(home, "stats", "zones", "--top", "3")
+    assert shown.returncode == 0, shown.stderr
+    assert "Paris" in shown.stdout, "a stopped platform shows what it holds"
     older = tmp_path / "older"
     older.mkdir()
     shutil.copy(recordings / "explore-v2.1-export-20241031.tar.xz", older)
