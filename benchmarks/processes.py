@@ -31,6 +31,7 @@ def part_of(process: psutil.Process) -> str:
         ("dagster_webserver", "Dagster webserver"),
         ("dagster._daemon", "Dagster daemon"),
         ("-m dagster api grpc", "Dagster code server"),
+        ("multiprocessing", "Dagster runs"),
         ("-m dagster", "Dagster runs"),
         ("dagster api", "Dagster runs"),
         ("postgres", "PostgreSQL"),

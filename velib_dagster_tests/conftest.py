@@ -18,6 +18,7 @@ from velib_dagster.settings import Feed, Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from xdist.scheduler import LoadScopeScheduling
 
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 """A Java for small data: most of a short session's time would go into compiling what runs once."""
@@ -35,12 +36,16 @@ KEPT_VARIABLES = {"VELIB_JAVA", "VELIB_MAVEN_REPOSITORY", "VELIB_PG_BIN"}
 """Settings of the machine rather than of a platform: they stay in force under the tests."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling":
     """Two groups for `make test`, side by side: those that wait, and those that share the session's services."""
-    for item in items:
-        group = "platforms" if item.path.parent.name in OWN_PLATFORMS else "session"
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class TwoGroups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "platforms" if OWN_PLATFORMS & set(nodeid.split("::", maxsplit=1)[0].split("/")) else "session"
+
+    return TwoGroups(config, log)
 
 
 @pytest.fixture(scope="session")
