@@ -108,6 +108,8 @@ class Settings:
     zones_file: Path | None = None
     dagster_files: Path | None = None
     host: str = LOOPBACK
+    own_feed: Feed | None = field(default=None, compare=False)
+    """The feed as the home's file has it, where the environment says otherwise; `feed` is the one in force."""
 
     @classmethod
     def load(cls, home: Path | str | None = None, feed: str | None = None) -> Self:
@@ -141,13 +143,13 @@ class Settings:
                     "one home serves one feed; give another --home"
                 )
                 raise SettingsError(msg)
-        if env.get("VELIB_FEED_URL"):
-            feed_settings = replace(feed_settings, url=env["VELIB_FEED_URL"])
+        # Days of the archive are days there: it stays as it began, once it is in the home's file.
+        own_feed = replace(feed_settings, timezone=env.get("VELIB_TIMEZONE", feed_settings.timezone))
         feed_settings = replace(
-            feed_settings,
+            own_feed,
+            url=env.get("VELIB_FEED_URL") or own_feed.url,
             every_seconds=_whole_number("VELIB_EVERY_SECONDS", feed_settings.every_seconds, 10),
             max_hold_seconds=_whole_number("VELIB_MAX_HOLD_SECONDS", feed_settings.max_hold_seconds, 60),
-            timezone=env.get("VELIB_TIMEZONE", feed_settings.timezone),
         )
         zones, dagster_files = env.get("VELIB_ZONES"), env.get("VELIB_DAGSTER_FILES")
         return cls(
@@ -161,20 +163,22 @@ class Settings:
             zones_file=Path(zones).expanduser() if zones else None,
             dagster_files=Path(dagster_files).expanduser() if dagster_files else None,
             host=env.get("VELIB_HOST") or LOOPBACK,
+            own_feed=own_feed,
         )
 
     def save(self) -> None:
-        """Write the home's file, atomically; makes the home."""
+        """Write the home's file, atomically; makes the home. What the environment changes is in force, and not kept."""
         self.home.mkdir(parents=True, exist_ok=True)
+        feed = self.own_feed or self.feed
         content = {
             "layout": LAYOUT_VERSION,
             "feed": {
-                "name": self.feed.name,
-                "url": self.feed.url,
-                "simulated": self.feed.simulated,
-                "every_seconds": self.feed.every_seconds,
-                "max_hold_seconds": self.feed.max_hold_seconds,
-                "timezone": self.feed.timezone,
+                "name": feed.name,
+                "url": feed.url,
+                "simulated": feed.simulated,
+                "every_seconds": feed.every_seconds,
+                "max_hold_seconds": feed.max_hold_seconds,
+                "timezone": feed.timezone,
             },
             "ports": self.ports,
         }

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,25 @@ def test_a_saved_home_is_read_back(own_home: Path) -> None:
     settings.save()
     assert Settings.load(own_home / "h") == settings
     assert Settings.load(own_home / "h").kafka == "127.0.0.1:20001"
+
+
+def test_what_the_environment_says_is_in_force_and_not_kept_but_for_the_days_of_the_archive(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {
+        "VELIB_FEED_URL": "https://slow.example.org/feed",
+        "VELIB_EVERY_SECONDS": "300",
+        "VELIB_MAX_HOLD_SECONDS": "900",
+        "VELIB_TIMEZONE": "Europe/Oslo",
+    }
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    first = Settings.load(own_home / "h")
+    assert (first.feed.url, first.feed.every_seconds) == (said["VELIB_FEED_URL"], 300)
+    first.save()
+    for name in said:
+        monkeypatch.delenv(name)
+    assert Settings.load(own_home / "h").feed == replace(feed_named("live"), timezone="Europe/Oslo")
 
 
 @pytest.mark.parametrize(

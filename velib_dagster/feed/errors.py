@@ -1,6 +1,7 @@
 """Ways in which the feed, the raw store and recordings fail; the class decides whether trying again makes sense.
 
-Raised inside `feed/`; only the errors of the store and of recordings leave `poll_once` and `poll_recordings`.
+Raised inside `feed/`; only `NotPolledError` and the errors of the store and of recordings leave `poll_once` and
+`poll_recordings`.
 """
 
 from datetime import datetime
@@ -36,6 +37,13 @@ class QuotaSpentError(FeedError):
     def __init__(self, message: str, reset: datetime, answer: Answer | None = None) -> None:
         super().__init__(message, answer)
         self.reset = reset
+
+
+class NotPolledError(VelibError):
+    """The feed has no address: recordings are in the past, and come by `velib backfill`."""
+
+    def __init__(self, feed: str) -> None:
+        super().__init__(f"the feed {feed} has no address to poll: recordings come by velib backfill FOLDER")
 
 
 class SnapshotError(VelibError):

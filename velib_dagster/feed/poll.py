@@ -9,7 +9,7 @@ from datetime import datetime
 
 from velib_dagster.feed.answers import Fetched, Snapshot
 from velib_dagster.feed.client import FeedClient, local_now
-from velib_dagster.feed.errors import CorruptSnapshotError, RecordingError
+from velib_dagster.feed.errors import CorruptSnapshotError, NotPolledError, RecordingError
 from velib_dagster.feed.recordings import Recording
 from velib_dagster.feed.replay import ReplayServer
 from velib_dagster.feed.snapshots import SnapshotStore
@@ -22,8 +22,11 @@ def poll_once(settings: Settings, *, store: SnapshotStore | None = None, client:
     While the quota is spent, by what an earlier poll was told, the feed isn't asked, and the snapshot says so.
 
     Raises:
+        NotPolledError: the feed has no address.
         SnapshotError: it can't be kept.
     """
+    if not settings.feed.is_polled:
+        raise NotPolledError(settings.feed.name)
     store = store or SnapshotStore(settings.raw)
     client = client or FeedClient(settings.feed)
     reset = quota_spent_until(store)

@@ -56,7 +56,11 @@ def storage(context: dg.AssetExecutionContext, config: Retention, platform: Plat
     metadata: Metadata = {
         "runs_deleted": delete_runs(context.instance, FREQUENT_JOBS, now - timedelta(days=config.run_days)),
         "snapshots_deleted": delete_snapshots(settings, commit, config.snapshot_days),
-        "logs_deleted": delete_logs(settings.logs, now - timedelta(days=config.log_days)),
+        "logs_deleted": delete_logs(
+            settings.logs,
+            now - timedelta(days=config.log_days),
+            kept=[path.stem for path in (settings.home / "run").glob("*.json")],
+        ),
         **growth(settings, commit),
         **simulated_note(settings),
     }

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from velib_dagster.feed.errors import NotPolledError
 from velib_dagster.settings import Settings
 
 Metadata = dict[str, dg.MetadataValue[Any] | str | int | float | bool]
@@ -61,7 +62,7 @@ def not_polled(settings: Settings) -> str | None:
     """Words where the feed has no address: recordings are in the past, and come by `velib backfill`."""
     if settings.feed.is_polled:
         return None
-    return f"the feed {settings.feed.name} has no address to poll: recordings come by velib backfill FOLDER"
+    return str(NotPolledError(settings.feed.name))
 
 
 def local_clock(settings: Settings, moment: datetime) -> str:

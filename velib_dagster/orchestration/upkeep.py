@@ -4,7 +4,7 @@ Each function returns how much it deleted. The archive is never touched. Called 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, LiteralString
@@ -96,11 +96,18 @@ def delete_rows(settings: Settings, days: dict[str, float]) -> dict[str, int]:
     return deleted
 
 
-def delete_logs(folder: Path, before: datetime) -> int:
-    """Delete log files that nobody has written to since a time; returns how many."""
+def delete_logs(folder: Path, before: datetime, kept: Collection[str] = ()) -> int:
+    """Delete log files that nobody has written to since a time; returns how many.
+
+    `kept` names parts that were started: they hold their files open, and what they say later would go nowhere.
+    """
     deleted = 0
     for path in folder.rglob("*") if folder.is_dir() else ():
-        if path.is_file() and datetime.fromtimestamp(path.stat().st_mtime, UTC) < before:
+        if (
+            path.is_file()
+            and path.name not in {f"{name}.log" for name in kept}
+            and datetime.fromtimestamp(path.stat().st_mtime, UTC) < before
+        ):
             path.unlink()
             deleted += 1
     return deleted

@@ -22,10 +22,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from velib_dagster.archive.writer import Archived, archive_once
-from velib_dagster.events.memory import committed_reader, stable_offsets
 from velib_dagster.events.producer import EventProducer, FencedError
 from velib_dagster.events.records import PollRecord
-from velib_dagster.events.topics import TOPICS
 from velib_dagster.feed.poll import poll_recordings
 from velib_dagster.feed.recordings import Recording, list_recordings
 from velib_dagster.feed.snapshots import SnapshotStore
@@ -38,6 +36,7 @@ from velib_dagster.settings import Settings, VelibError
 from velib_dagster.store.connect import connect
 from velib_dagster.store.days import settle
 from velib_dagster.store.reads import progress as stream_progress
+from velib_dagster.streaming.position import ends, next_offset
 
 _POLLS_PER_TRANSACTION: Final = 5
 _STREAM_SECONDS: Final = 300.0
@@ -203,28 +202,23 @@ def _archive(settings: Settings, progress: Progress) -> Archived:
 
 def _await_stream(settings: Settings, progress: Progress) -> None:
     """Wait until the streaming job's tables hold everything that is committed in Kafka now."""
-    with committed_reader(settings) as consumer:
-        ends = {name: stable_offsets(consumer, settings, settings.topic(name))[1] for name in TOPICS}
-    task = progress.add_task("Spark → PostgreSQL", total=sum(ends.values()))
+    to_reach = ends(settings)
+    task = progress.add_task("Spark → PostgreSQL", total=sum(to_reach.values()))
     changed_at, before = time.monotonic(), -1
     while True:
         with connect(settings) as connection:
-            positions = {
-                topic: offsets["0"]
-                for query in stream_progress(connection)
-                for topic, offsets in query.position.items()
-            }
-        reached = {name: min(end, positions.get(settings.topic(name), 0)) for name, end in ends.items()}
+            positions = {row.query: next_offset(row.position) for row in stream_progress(connection)}
+        reached = {query: min(end, positions.get(query, 0)) for query, end in to_reach.items()}
         done = sum(reached.values())
         progress.update(task, completed=done)
-        if reached == ends:
+        if reached == to_reach:
             return
         if done != before:
             changed_at, before = time.monotonic(), done
         still = time.monotonic() - changed_at
         if still > (_STREAM_SECONDS if is_running(settings, "streaming") else _DEATH_SECONDS):
             msg = (
-                f"the streaming job has not come on for {still:.0f} s (at {reached} of {ends}): "
+                f"the streaming job has not come on for {still:.0f} s (at {reached} of {to_reach}): "
                 f"see {settings.logs / 'streaming.log'}; the CSV archive is complete, and a second run goes on here"
             )
             raise BackfillError(msg)

@@ -16,7 +16,6 @@ from velib_dagster.runtime.process import Part
 from velib_dagster.runtime.web import answers_ok
 from velib_dagster.settings import LOOPBACK, Settings, write_atomically
 
-DATABASE: Final = "dagster"
 LOCATION: Final = "velib_dagster"
 """Also in workspace.yaml and pyproject.toml: schedules and sensors remember their state under this name."""
 
@@ -60,6 +59,11 @@ _WORKSPACE: Final = """load_from:
 """
 
 
+def database(settings: Settings) -> str:
+    """Name of the instance's database: with the feed's name, so that platforms may share a PostgreSQL server."""
+    return f"{settings.database}_dagster"
+
+
 def instance_home(settings: Settings) -> Path:
     """DAGSTER_HOME of this platform."""
     return settings.home / "dagster"
@@ -69,7 +73,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """What every Dagster process of this platform needs in its environment, passwords among it."""
     return {
         "DAGSTER_HOME": str(instance_home(settings)),
-        "VELIB_DAGSTER_STORAGE": sqlalchemy_url(settings, DATABASE),
+        "VELIB_DAGSTER_STORAGE": sqlalchemy_url(settings, database(settings)),
         "VELIB_DAGSTER_LOGS": str(instance_home(settings) / "compute_logs"),
         # A feed without address (recordings) has nothing to poll.
         "VELIB_AUTOMATION": "on" if settings.feed.is_polled else "off",
@@ -96,7 +100,7 @@ def prepare(settings: Settings) -> None:
     for name, usual in (("dagster.yaml", _INSTANCE), ("workspace.yaml", workspace)):
         given = settings.dagster_files
         write_atomically(home / name, (given / name).read_bytes() if given else usual.encode())
-    ensure_database(settings.postgres("postgres"), DATABASE)
+    ensure_database(settings, database(settings), formerly="dagster")
 
 
 def code_server(settings: Settings) -> Part:

@@ -65,7 +65,7 @@ def _page(url: str) -> str | None:
 
 def _daemon(settings: Settings) -> str | None:
     try:
-        with connect(settings, database=dagster_services.DATABASE) as connection:
+        with connect(settings, database=dagster_services.database(settings)) as connection:
             rows = connection.execute(
                 "SELECT daemon_type, extract(epoch FROM now() AT TIME ZONE 'UTC' - timestamp)::float"
                 " FROM daemon_heartbeats WHERE daemon_type = ANY(%s)",

@@ -45,6 +45,8 @@ log.flush.interval.messages=1
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 log.cleaner.dedupe.buffer.size=33554432
+# That a station left is to be read after a long outage too: 30 days, as long as spells are kept.
+log.cleaner.delete.retention.ms=2592000000
 """
 
 _LOGGING: Final = """<Configuration status="WARN"><Appenders><Console name="out" target="SYSTEM_OUT">

@@ -11,7 +11,10 @@ from velib_dagster.runtime.process import Part
 from velib_dagster.runtime.web import answers_ok
 from velib_dagster.settings import LOOPBACK, Settings
 
-DATABASE = "mlflow"
+
+def database(settings: Settings) -> str:
+    """Name of the server's database: with the feed's name, so that platforms may share a PostgreSQL server."""
+    return f"{settings.database}_mlflow"
 
 
 def sqlalchemy_url(settings: Settings, database: str) -> str:
@@ -35,7 +38,7 @@ def server(settings: Settings) -> Part:
 
     def prepare() -> None:
         artifacts.mkdir(parents=True, exist_ok=True)
-        ensure_database(settings.postgres("postgres"), DATABASE)
+        ensure_database(settings, database(settings), formerly="mlflow")
 
     return Part(
         name="mlflow",
@@ -47,7 +50,7 @@ def server(settings: Settings) -> Part:
         ],
         env={
             # A variable, since a command line can be read by every user of the machine.
-            "MLFLOW_BACKEND_STORE_URI": sqlalchemy_url(settings, DATABASE),
+            "MLFLOW_BACKEND_STORE_URI": sqlalchemy_url(settings, database(settings)),
             # Eight more processes otherwise, for jobs that nobody sends.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",

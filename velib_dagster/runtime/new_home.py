@@ -36,12 +36,12 @@ def simulated_instead(settings: Settings) -> Settings:
     feed = feed_named("simulated")
     usual = settings.home == data_root() / settings.feed.name
     if not usual:
-        return replace(settings, feed=feed)
+        return replace(settings, feed=feed, own_feed=feed)
     home = data_root() / feed.name
     stored = read_home_file(home)
     if stored is None:
-        return replace(settings, home=home, feed=feed, ports={})
-    return replace(settings, home=home, feed=stored.feed, ports=stored.ports)
+        return replace(settings, home=home, feed=feed, own_feed=feed, ports={})
+    return replace(settings, home=home, feed=stored.feed, own_feed=stored.feed, ports=stored.ports)
 
 
 def set_up(settings: Settings) -> Settings:
@@ -55,7 +55,8 @@ def set_up(settings: Settings) -> Settings:
         from velib_dagster.simulator.server import EXPLORE  # noqa: PLC0415 - only a simulated feed needs it
 
         url = f"http://{LOOPBACK}:{complete.port('simulator')}{EXPLORE}/exports/json"
-        complete = replace(complete, feed=replace(complete.feed, url=url))
+        own = replace(complete.own_feed or complete.feed, url=url)
+        complete = replace(complete, feed=replace(complete.feed, url=url), own_feed=own)
     try:
         complete.save()
         (complete.home / "run").mkdir(exist_ok=True)

@@ -181,14 +181,27 @@ def is_ready(settings: Settings) -> bool:
     return True
 
 
-def ensure_database(admin: str, name: str) -> bool:
-    """Create a database unless it exists; True when it was created. `admin` is the address of another database."""
-    with psycopg.connect(admin, autocommit=True) as connection:
-        if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
-            return False
-        statement = sql.SQL("create database {} template template0 encoding 'UTF8'").format(sql.Identifier(name))
-        try:
-            connection.execute(statement)
-        except (postgres_errors.DuplicateDatabase, postgres_errors.UniqueViolation):
-            return False
-        return True
+def ensure_database(settings: Settings, name: str, formerly: str) -> bool:
+    """Create a database of the feed unless it exists; True when it was created.
+
+    In a home's own PostgreSQL one that had its name before it was named after the feed is renamed.
+
+    Raises:
+        PlatformError: PostgreSQL is away, or refuses.
+    """
+    new, old = sql.Identifier(name), sql.Identifier(formerly)
+    try:
+        with psycopg.connect(settings.postgres("postgres"), autocommit=True) as connection:
+            found = {row[0] for row in connection.execute("select datname from pg_database").fetchall()}
+            if name in found:
+                return False
+            if formerly in found and settings.postgres_address is None:
+                connection.execute(sql.SQL("alter database {} rename to {}").format(old, new))
+                return False
+            connection.execute(sql.SQL("create database {} template template0 encoding 'UTF8'").format(new))
+    except (postgres_errors.DuplicateDatabase, postgres_errors.UniqueViolation):
+        return False
+    except psycopg.Error as error:
+        msg = f"PostgreSQL has no database {name} and makes none: {str(error).strip()}"
+        raise PlatformError(msg) from None  # what its cause says may hold the address
+    return True

@@ -51,12 +51,13 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> None:
 
 
 def _upgrade_mlflow(settings: Settings) -> str:
-    postgres.ensure_database(settings.postgres("postgres"), mlflow.DATABASE)
-    with psycopg.connect(settings.postgres(mlflow.DATABASE)) as connection:
+    name = mlflow.database(settings)
+    postgres.ensure_database(settings, name, formerly="mlflow")
+    with psycopg.connect(settings.postgres(name)) as connection:
         row = connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()
     if row is None or not row[0]:
         return "MLflow's database is new; the server makes its tables"
-    url = mlflow.sqlalchemy_url(settings, mlflow.DATABASE)
+    url = mlflow.sqlalchemy_url(settings, name)
     _run("MLflow", [sys.executable, "-c", _UPGRADE_MLFLOW], {"VELIB_UPGRADED": url})
     return "MLflow's database is migrated"
 

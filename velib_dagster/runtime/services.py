@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from velib_dagster.runtime import jars, jobs, kafka, lock, mlflow, postgres
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.new_home import set_up
+from velib_dagster.runtime.status import is_running
 from velib_dagster.runtime.supervisor import StopRequestedError, Supervisor
 from velib_dagster.settings import HOME_FILE, Settings, cache_root, data_root, read_home_file
 
@@ -130,21 +131,18 @@ def services(settings: Settings, names: Collection[str], console: Console | None
 
 @contextmanager
 def needed_services(settings: Settings, names: Collection[str], console: Console) -> Iterator[Settings]:
-    """What a command needs while the block runs: the home's running platform where there is one, else parts started
-    for it; none where all run elsewhere.
+    """What a command needs while the block runs: parts of the home that run already, or run elsewhere, else parts
+    started for it.
 
     Raises:
-        PlatformError: a part can't be started.
+        PlatformError: a part can't be started, or another command holds the home and runs others.
     """
-    if lock.running_platform(settings) is not None:
-        yield Settings.load(settings.home)
-        return
     elsewhere = {
         "kafka": settings.kafka_address,
         "postgres": settings.postgres_address,
         "mlflow": settings.mlflow_address,
     }
-    if all(elsewhere.get(name) for name in names):
+    if all(elsewhere.get(name) or is_running(settings, name) for name in names):
         yield settings
         return
     try:

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Final
 
-from velib_dagster.feed.errors import SnapshotError
+from velib_dagster.feed.errors import NotPolledError, SnapshotError
 from velib_dagster.feed.poll import poll_once
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.settings import Settings
@@ -25,7 +25,12 @@ def stand_by(settings: Settings, stop: threading.Event) -> None:
     """Poll whenever no snapshot is newer than 1.5 intervals, then each interval until another's comes, until `stop`.
 
     A home without any snapshot gets that long before the first one. A full disk is said, and tried again.
+
+    Raises:
+        NotPolledError: the feed has no address.
     """
+    if not settings.feed.is_polled:
+        raise NotPolledError(settings.feed.name)
     store = SnapshotStore(settings.raw)
     patience = PATIENCE * settings.feed.every_seconds
     started = time.time()

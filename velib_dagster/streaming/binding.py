@@ -4,7 +4,11 @@ A topic that was made anew, or an emptied database, would otherwise be taken for
 and what lies before it would silently be missing. Called by `job.py` before any query starts.
 """
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -71,3 +75,25 @@ def _remedy(settings: Settings) -> str:
         f"If this is meant, delete the folder {settings.checkpoints}: the job then reads the topics from their start, "
         "and no window that is right gets worse"
     )
+
+
+@contextmanager
+def only_job(settings: Settings) -> Iterator[None]:
+    """Hold the home's checkpoints for this process alone; the kernel lets go when it ends, however it ends.
+
+    Raises:
+        StreamError: another streaming job holds them; the message says which process.
+    """
+    path = settings.home / "run" / "streaming.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            msg = f"a streaming job of {settings.home} runs already (process {file.read().strip()}): one job at a time"
+            raise StreamError(msg) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -26,7 +26,7 @@ from velib_dagster.events.topics import ensure_topics
 from velib_dagster.settings import LOOPBACK, Settings
 from velib_dagster.store.migrate import migrate
 from velib_dagster.store.upsert import Progress, upsert_progress
-from velib_dagster.streaming.binding import bind_checkpoints, current_binding
+from velib_dagster.streaming.binding import bind_checkpoints, current_binding, only_job
 from velib_dagster.streaming.errors import StoppedError, StreamError
 from velib_dagster.streaming.position import QUERIES, ends, next_offset, spark_position
 from velib_dagster.streaming.sink import Writer, write_polls, write_states, write_windows
@@ -67,11 +67,11 @@ def run(
     spark-submit, which chooses it. The environment's JAVA_HOME is the Java that Spark runs on.
 
     Raises:
-        StreamError: a query died, or the checkpoints belong to another Kafka or database.
+        StreamError: a query died, another job of the home runs, or the checkpoints belong to another Kafka or database.
         KafkaError: Kafka can't be reached at the start.
     """
     asked = stop or threading.Event()
-    with _signals_set(asked):
+    with _signals_set(asked), only_job(settings):
         start = Writer(settings, asked, "start")
         try:
             start.patiently(lambda: migrate(settings))

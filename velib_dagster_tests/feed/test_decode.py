@@ -157,7 +157,7 @@ def test_a_byte_order_mark_is_no_trouble():
         ({"name": 12}, Refusal.BAD_TYPE),
         ({"numbikesavailable": "14"}, Refusal.BAD_TYPE),
         ({"numbikesavailable": 14.5}, Refusal.BAD_TYPE),
-        ({"numbikesavailable": 2**31, "mechanical": None}, Refusal.BAD_TYPE),
+        ({"numbikesavailable": 10_001, "mechanical": None}, Refusal.BAD_TYPE),
         ({"capacity": {}}, Refusal.BAD_TYPE),
         ({"numbikesavailable": None}, Refusal.MISSING_COUNT),
         ({"numbikesavailable": -1, "mechanical": -5}, Refusal.NEGATIVE_COUNT),

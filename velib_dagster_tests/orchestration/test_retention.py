@@ -126,6 +126,14 @@ def test_logs_that_are_still_written_stay(tmp_path: Path) -> None:
     assert delete_logs(tmp_path / "nowhere", datetime.now(UTC)) == 0
 
 
+def test_the_log_of_a_part_that_was_started_stays_however_long_it_says_nothing(tmp_path: Path) -> None:
+    for name in ("standby", "gone"):
+        (tmp_path / f"{name}.log").touch()
+        os.utime(tmp_path / f"{name}.log", (0, 0))
+    assert delete_logs(tmp_path, datetime.now(UTC) - LATER, kept=["standby"]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["standby.log"]
+
+
 def test_the_archive_says_how_fast_it_grows(tmp_path: Path) -> None:
     row = b"1,A,Z,c,48.8,2.2,9,2026-03-02T12:00:00Z,2026-03-02T12:10:00Z,600,1,1,0,8,true,true,true,\r\n"
     day_path(tmp_path, START.date()).write_bytes(HEADER_LINE + row)

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from velib_dagster.runtime import kafka, postgres, reach
+from velib_dagster.runtime import dagster_services, kafka, mlflow, postgres, reach
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.identity import before_exec, unprivileged_user
 from velib_dagster.runtime.new_home import set_up
@@ -83,7 +83,7 @@ def test_the_broker_listens_on_loopback_only(kafka_settings: Settings) -> None:
 @pytest.mark.postgres
 def test_committed_rows_survive_a_kill_of_postgres(own: Settings) -> None:
     with running(postgres.server(own), own.home) as child:
-        postgres.ensure_database(own.postgres("postgres"), own.database)
+        postgres.ensure_database(own, own.database, formerly="none")
         with psycopg.connect(own.postgres()) as connection:
             connection.execute("create table t as select 7 as x")
         assert child.process is not None
@@ -94,10 +94,33 @@ def test_committed_rows_survive_a_kill_of_postgres(own: Settings) -> None:
 
 
 @pytest.mark.postgres
+def test_a_database_is_made_once_and_one_of_an_earlier_name_is_renamed(postgres_settings: Settings) -> None:
+    with psycopg.connect(postgres_settings.postgres("postgres"), autocommit=True) as admin:
+        admin.execute("create database earlier")
+        assert postgres.ensure_database(postgres_settings, "feed_once", formerly="none")
+        assert not postgres.ensure_database(postgres_settings, "feed_once", formerly="earlier")
+        assert not postgres.ensure_database(postgres_settings, "feed_later", formerly="earlier")
+        names = {row[0] for row in admin.execute("select datname from pg_database").fetchall()}
+    assert {"feed_once", "feed_later"} <= names
+    assert "earlier" not in names
+
+
+def test_platforms_on_one_server_have_databases_of_their_own(tmp_path: Path) -> None:
+    one, other = (Settings(home=tmp_path, feed=Feed(name, "")) for name in ("velib", "bergen"))
+    for name in (mlflow.database, dagster_services.database):
+        assert name(one) != name(other)
+
+
+@pytest.mark.postgres
+def test_a_server_that_is_away_is_an_error_of_the_part_that_needs_a_database(own: Settings) -> None:
+    with pytest.raises(PlatformError, match="PostgreSQL has no database x and makes none") as caught:
+        postgres.ensure_database(own, "x", formerly="y")
+    assert own.secret("postgres") not in str(caught.value)
+
+
+@pytest.mark.postgres
 def test_postgres_refuses_who_lacks_the_password(postgres_settings: Settings) -> None:
     admin = postgres_settings.postgres("postgres")
-    postgres.ensure_database(admin, "twice")
-    assert not postgres.ensure_database(admin, "twice")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(admin.replace(postgres_settings.secret("postgres"), "wrong"))
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from velib_dagster.feed.answers import Fetched
+from velib_dagster.feed.errors import NotPolledError
+from velib_dagster.feed.poll import poll_once
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.runtime.standby import stand_by
 from velib_dagster.settings import Feed, Settings
@@ -56,3 +58,11 @@ def test_it_leaves_the_polling_to_others_while_they_do_it(settings: Settings) ->
             store.add(Fetched(poll_time=now.replace(microsecond=0), fetched_at=now, answers=(), error="test"))
             time.sleep(1.5)
     assert len(store.names_after(None)) == 6
+
+
+def test_a_feed_of_recordings_is_never_polled(tmp_path: Path) -> None:
+    recordings = Settings(home=tmp_path, feed=Feed("recordings", ""))
+    for poll in (lambda: poll_once(recordings), lambda: stand_by(recordings, threading.Event())):
+        with pytest.raises(NotPolledError, match="velib backfill FOLDER"):
+            poll()
+    assert not recordings.raw.exists(), "an answer of now would make every recording late"

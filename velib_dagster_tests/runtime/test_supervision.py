@@ -20,8 +20,10 @@ from rich.console import Console
 from velib_dagster.runtime import lock
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.logs import last_lines, rotate, standard_error_in
+from velib_dagster.runtime.postgres import ensure_database
 from velib_dagster.runtime.process import Child, Part, end_leftover, running
 from velib_dagster.runtime.supervisor import StopRequestedError, Supervisor, wait_before
+from velib_dagster.settings import Feed, Settings
 
 LISTEN = "import socket,time;s=socket.create_server(('127.0.0.1',{port}));print('listening',flush=True);time.sleep(600)"
 
@@ -117,6 +119,25 @@ def test_a_part_that_dies_is_started_again_with_words(tmp_path: Path) -> None:
         assert until(again)
         assert until(lambda: watching.look() is None and "short is up again" in said.getvalue())
         assert "short ended by itself (status -9); starting it again in 1 s" in said.getvalue()
+    finally:
+        watching.stop()
+
+
+def test_a_part_whose_store_is_away_when_it_should_start_again_is_tried_until_it_is_back(tmp_path: Path) -> None:
+    watching, said = supervisor(tmp_path)
+    away = threading.Event()
+
+    def prepare() -> None:
+        if away.is_set():
+            away.clear()
+            ensure_database(Settings(home=tmp_path, feed=Feed("x", ""), ports={"postgres": 9}), "x", formerly="y")
+
+    try:
+        watching.start(part("page", "import time; time.sleep(600)", prepare=prepare))
+        away.set()
+        os.kill(json.loads((tmp_path / "run" / "page.json").read_bytes())["pid"], signal.SIGKILL)
+        assert until(lambda: watching.look() is None and "page is up again" in said.getvalue(), 15)
+        assert "PostgreSQL has no database x and makes none" in said.getvalue().replace("\n", " ")
     finally:
         watching.stop()
 

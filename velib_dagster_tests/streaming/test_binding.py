@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import connect
 from velib_dagster.store.migrate import migrate
-from velib_dagster.streaming.binding import FILE, Binding, bind_checkpoints, current_binding
+from velib_dagster.streaming.binding import FILE, Binding, bind_checkpoints, current_binding, only_job
 from velib_dagster.streaming.errors import StreamError
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
@@ -43,3 +44,10 @@ def test_a_damaged_binding_is_named(feed: Settings) -> None:
     (feed.checkpoints / FILE).write_text("{")
     with pytest.raises(StreamError, match=FILE):
         bind_checkpoints(feed, current)
+
+
+def test_a_second_job_of_the_home_is_refused_and_names_the_first(feed: Settings) -> None:
+    with only_job(feed), pytest.raises(StreamError, match=f"process {os.getpid()}"), only_job(feed):
+        pass
+    with only_job(feed):
+        assert (feed.home / "run").is_dir()
