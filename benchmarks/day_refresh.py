@@ -15,9 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import duckdb
 import msgspec
@@ -31,10 +33,12 @@ from velib_dagster.runtime.ports import with_ports
 from velib_dagster.runtime.postgres import server
 from velib_dagster.runtime.process import running
 from velib_dagster.settings import Feed, Settings
+from velib_dagster.simulator.days import write_days
 from velib_dagster.statistics.session import SETTINGS
 from velib_dagster.store.connect import connect
 from velib_dagster.store.days import COLUMNS, settle
 
+PARIS = ZoneInfo("Europe/Paris")
 RIVAL = """
 SELECT station_code, sum(seconds * bikes) / sum(seconds) AS bikes_mean, min(bikes) AS bikes_min,
   max(bikes) AS bikes_max, sum(seconds * docks) / sum(seconds) AS docks_mean, min(docks) AS docks_min,
@@ -49,12 +53,13 @@ def told(text: str) -> None:
 
 
 def cpu_seconds() -> float:
-    """Processor seconds of this process and all that it started and that still runs."""
+    """Processor seconds of this process and all that it started, ended ones among them once they were waited for."""
     me = psutil.Process()
     used = 0.0
     for process in (me, *me.children(recursive=True)):
-        times = process.cpu_times()
-        used += times.user + times.system
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            times = process.cpu_times()
+            used += times.user + times.system + times.children_user + times.children_system
     return used
 
 
@@ -69,8 +74,9 @@ def simulated_day(folder: Path, stations: int) -> tuple[Path, date]:
     """The archive of one day of minute polls, and the day of which it has most."""
     answers, home = folder / "answers", folder / "source"
     velib = (sys.executable, "-m", "velib_dagster.cli")
-    simulate = ("simulate", "--stations", str(stations), "--days", "1", "--every", "60", "--into", str(answers))
-    subprocess.run([*velib, *simulate], check=True, stdout=subprocess.DEVNULL)
+    # The whole of yesterday in Paris, and not a minute more: a day of the archive.
+    midnight = datetime.combine(datetime.now(PARIS).date(), datetime.min.time(), PARIS)
+    write_days(answers, days=1, every_seconds=60, stations=stations, end=midnight)
     told("a day of minute polls is simulated; it goes through the platform")
     environment = {**os.environ, "VELIB_FEED": "simulated"}
     backfill = ("backfill", str(answers), "--no-statistics", "--home", str(home))
