@@ -38,7 +38,7 @@ KEPT_VARIABLES = {"VELIB_JAVA", "VELIB_MAVEN_REPOSITORY", "VELIB_PG_BIN"}
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling":
-    """Two groups for `make test`, side by side: those that wait, and those that share the session's services."""
+    """Two groups for `pytest -n 2`, side by side: those that wait, and those that share the session's services."""
     from xdist.scheduler import LoadScopeScheduling
 
     class TwoGroups(LoadScopeScheduling):

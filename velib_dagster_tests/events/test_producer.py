@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka.admin import NewTopic
 
 from velib_dagster.events.advance import Memory
-from velib_dagster.events.memory import committed_messages, committed_reader, newest_poll, read_memory
+from velib_dagster.events.memory import committed_messages, committed_reader, newest_poll, read_memory, stable_offsets
 from velib_dagster.events.producer import EventProducer, FencedError, cut_running_spells, publish
 from velib_dagster.events.records import decode_poll, decode_spell
 from velib_dagster.events.topics import KafkaError, admin, ensure_topics, identity
@@ -23,6 +23,7 @@ from velib_dagster.feed.errors import CorruptSnapshotError
 from velib_dagster.feed.reports import PollKind
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.settings import Settings
+from velib_dagster.streaming.position import ends
 
 pytestmark = pytest.mark.kafka
 START = datetime(2024, 11, 7, 8, 0, tzinfo=UTC)
@@ -60,6 +61,12 @@ def keep_history(settings: Settings, polls: int, stations: int = 20) -> None:
 
 def topic(settings: Settings, name: str) -> list[tuple[str, bytes | None]]:
     with committed_reader(settings) as consumer:
+        # a transaction is committed before its end is marked in each topic
+        query = {"spells": "windows"}.get(name, name)
+        deadline = time.monotonic() + 10
+        while stable_offsets(consumer, settings, settings.topic(name))[1] < ends(settings)[query]:
+            assert time.monotonic() < deadline, f"a transaction is still open in {name}"
+            time.sleep(0.05)
         return [(m.key().decode(), m.value()) for m in committed_messages(consumer, settings, settings.topic(name), 0)]
 
 
