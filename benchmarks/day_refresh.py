@@ -44,7 +44,7 @@ SELECT station_code, sum(seconds * bikes) / sum(seconds) AS bikes_mean, min(bike
   max(bikes) AS bikes_max, sum(seconds * docks) / sum(seconds) AS docks_mean, min(docks) AS docks_min,
   max(docks) AS docks_max, sum(CASE WHEN bikes = 0 THEN seconds ELSE 0 END) / sum(seconds) AS empty_share,
   sum(CASE WHEN docks = 0 THEN seconds ELSE 0 END) / sum(seconds) AS full_share
-FROM spells WHERE in_service GROUP BY station_code"""
+FROM spells WHERE is_installed AND is_renting AND is_returning GROUP BY station_code"""
 """What the rivals compute: a small part of one of the six tables that a refresh computes and proves."""
 
 
