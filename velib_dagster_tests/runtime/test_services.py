@@ -15,12 +15,14 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from rich.console import Console
 
-from velib_dagster.runtime import dagster_services, kafka, mlflow, postgres, reach
+from velib_dagster.runtime import dagster_services, kafka, lock, mlflow, postgres, reach
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.identity import before_exec, unprivileged_user
 from velib_dagster.runtime.new_home import set_up
 from velib_dagster.runtime.process import running
+from velib_dagster.runtime.services import needed_services
 from velib_dagster.runtime.services import services as run_services
 from velib_dagster.settings import Feed, Settings, cache_root
 
@@ -245,3 +247,12 @@ def test_given_addresses_are_used_and_nothing_is_started(
         assert kafka.is_ready(ready)
         with psycopg.connect(ready.postgres()) as connection:
             assert connection.execute("select current_database()").fetchone() == (fresh.feed.name,)
+
+
+def test_a_home_that_another_command_holds_is_no_running_platform(own: Settings) -> None:
+    with (
+        lock.held(own.home),
+        pytest.raises(PlatformError, match="already runs"),
+        needed_services(own, ("kafka", "postgres"), Console(quiet=True)),
+    ):
+        pass
