@@ -172,6 +172,8 @@ def poll(
     """Fetch the feed once and keep the answer verbatim; nothing is sent."""
     from velib_dagster.feed.poll import poll_once
 
+    if cut and not standby:
+        raise VelibError("--cut stands with --standby: a single poll stops nothing")
     settings = Settings.load(home, feed)
     if standby:
         from velib_dagster.runtime.standby import stand_by

@@ -54,6 +54,7 @@ def test_the_commands_are_those_of_the_readme() -> None:
         (["stats", "zones"], "velib up"),
         (["backfill", "missing"], "missing"),
         (["produce", "--once"], "velib up"),
+        (["poll", "--cut"], "--cut stands with --standby"),
         (["dsn"], "velib up"),
         (["fetch", "--nrows", "0"], "0"),
         (["train"], "no finished spell yet"),

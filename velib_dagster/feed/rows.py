@@ -16,7 +16,6 @@ from velib_dagster.feed.reports import DecodedPoll, PollKind, Refusal, Report
 
 Count = Annotated[int, Meta(le=10_000)]
 """Bikes, docks or a capacity. Stations of events reach 1,600; sums of seconds × count are kept in 64 bits."""
-"""A count of bikes or docks; the stores keep 32 bits."""
 UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises over bytes that a feed can send: bad JSON or types, bad UTF-8, nesting without end."""
 Flag = bool | int | str | None
