@@ -6,9 +6,7 @@ asked for is done.
 
 import json
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from datetime import date
@@ -23,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from velib_dagster.settings import CREDIT, Settings, VelibError
+from velib_dagster.stopping import asks_to_stop
 
 LATE_RECORDINGS: Final = 3
 """Exit status of a backfill that had recordings older than what is published."""
@@ -178,7 +177,8 @@ def poll(
     if standby:
         from velib_dagster.runtime.standby import stand_by
 
-        stand_by(settings, _stop_event())
+        with asks_to_stop() as stop:
+            stand_by(settings, stop)
         if cut:
             from velib_dagster.events.producer import cut_running_spells
 
@@ -197,7 +197,7 @@ def stream(home: Home = None, feed: FeedName = None) -> None:
     from velib_dagster.streaming.job import run
 
     os.environ["JAVA_HOME"] = str(java_home())
-    run(Settings.load(home, feed), jars=spark_jars(), stop=_stop_event())
+    run(Settings.load(home, feed), jars=spark_jars())
 
 
 @app.command()
@@ -221,7 +221,8 @@ def archive(
             typer.echo(path)
 
     if follow:
-        follow_archive(settings, _stop_event(), lambda archived: show(archived.files))
+        with asks_to_stop() as stop:
+            follow_archive(settings, stop, lambda archived: show(archived.files))
         return
     archived = archive_once(settings, accept_missing=accept_missing)
     show(archived.files)
@@ -303,8 +304,8 @@ def live(
         with readable_store(settings, errors) as ready:
             console.print(_live_table(ready, station, zone))
         return
-    stop = _stop_event()
-    with Live(_live_table(settings, station, zone), console=console, auto_refresh=False) as view:
+    live = Live(_live_table(settings, station, zone), console=console, auto_refresh=False)
+    with asks_to_stop() as stop, live as view:
         while not stop.wait(5):
             view.update(_live_table(settings, station, zone), refresh=True)
 
@@ -473,8 +474,7 @@ def simulate(
     from velib_dagster.simulator.network import Network
     from velib_dagster.simulator.server import SimulatorServer
 
-    stop = _stop_event()
-    with SimulatorServer(Network.generate(stations, seed), port) as server:
+    with asks_to_stop() as stop, SimulatorServer(Network.generate(stations, seed), port) as server:
         console.print(
             f"SIMULATED feed of {stations} stations, seed {seed}\n{server.url}\n{server.gbfs_url}", soft_wrap=True
         )
@@ -528,25 +528,17 @@ def _say(words: str) -> None:
     errors.print(Text.assemble(("velib: ", "red"), words), soft_wrap=True)
 
 
-def _stop_event() -> threading.Event:
-    """Set by Ctrl-C and SIGTERM, so that a loop ends between two steps."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
-
-
 def _each(seconds: int, once: bool, step: Callable[[], bool]) -> None:
     """Run a step at once and then on each multiple of the interval, until Ctrl-C; a missed one is not caught up."""
-    stop = _stop_event()
-    good = step()
-    if once:
-        raise typer.Exit(0 if good else 1)
-    while not stop.wait(seconds - time.time() % seconds):
-        try:
-            step()
-        except VelibError as error:
-            _say(str(error))
+    with asks_to_stop() as stop:
+        good = step()
+        if once:
+            raise typer.Exit(0 if good else 1)
+        while not stop.wait(seconds - time.time() % seconds):
+            try:
+                step()
+            except VelibError as error:
+                _say(str(error))
 
 
 def _days(text: str | None) -> tuple[date, date] | None:

@@ -17,6 +17,7 @@ from velib_dagster.runtime.new_home import set_up
 from velib_dagster.runtime.status import is_running
 from velib_dagster.runtime.supervisor import StopRequestedError, Supervisor
 from velib_dagster.settings import HOME_FILE, Settings, cache_root, data_root, read_home_file
+from velib_dagster.stopping import asks_to_stop
 
 OUTSIDE_SECONDS: Final = 30
 STORES: Final = 0
@@ -118,7 +119,7 @@ def services(settings: Settings, names: Collection[str], console: Console | None
         supervisor = Supervisor(ready.home, console or Console(quiet=True))
         supervisor.end_leftovers()
         try:
-            with supervisor.signals():
+            with asks_to_stop(supervisor.asked_to_stop):
                 start_stores(supervisor, ready, names)
                 if "streaming" in names:
                     supervisor.start(jobs.streaming(), stage=READERS)

@@ -3,14 +3,12 @@
 It knows parts only as `Part`s; which ones there are, and in what order, is `up.py`'s. Used from the main thread.
 """
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Final, TypeVar
 
 from rich.console import Console
@@ -65,21 +63,6 @@ class Supervisor:
     def say(self, text: str) -> None:
         """One line for the person who started the platform."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    @contextmanager
-    def signals(self) -> Iterator[None]:
-        """Within, Ctrl-C and SIGTERM ask to stop instead of breaking in."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            del number, frame  # the signature that Python asks for
-            self.asked_to_stop.set()
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def end_leftovers(self) -> None:
         """End what a killed supervisor of this home left running, last started first."""

@@ -18,6 +18,7 @@ from velib_dagster.runtime.services import POLLERS, READERS, services, start_sto
 from velib_dagster.runtime.supervisor import StopRequestedError, Supervisor
 from velib_dagster.runtime.web import answers_ok
 from velib_dagster.settings import CREDIT, Settings, VelibError
+from velib_dagster.stopping import asks_to_stop
 
 __all__ = ["running_platform", "services", "up"]
 
@@ -41,7 +42,7 @@ def up(settings: Settings, *, allow_fallback: bool, console: Console) -> int:
         if first and complete.feed.simulated:
             _history_wanted(complete.home).touch()
         supervisor = Supervisor(complete.home, console)
-        with supervisor.signals():
+        with asks_to_stop(supervisor.asked_to_stop):
             supervisor.say(f"home {complete.home}, feed {_name(complete)}")
             try:
                 supervisor.end_leftovers()

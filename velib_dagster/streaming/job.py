@@ -5,11 +5,9 @@ What the queries compute is in `windows.py`, what becomes of their batches in `s
 """
 
 import logging
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -24,6 +22,7 @@ from pyspark.sql.streaming.listener import StreamingQueryProgress
 from velib_dagster.events.records import Spell
 from velib_dagster.events.topics import ensure_topics
 from velib_dagster.settings import LOOPBACK, Settings
+from velib_dagster.stopping import asks_to_stop
 from velib_dagster.store.migrate import migrate
 from velib_dagster.store.upsert import Progress, upsert_progress
 from velib_dagster.streaming.binding import bind_checkpoints, current_binding, only_job
@@ -71,7 +70,7 @@ def run(
         KafkaError: Kafka can't be reached at the start.
     """
     asked = stop or threading.Event()
-    with _signals_set(asked), only_job(settings):
+    with asks_to_stop(asked), only_job(settings):
         start = Writer(settings, asked, "start")
         try:
             start.patiently(lambda: migrate(settings))
@@ -83,10 +82,11 @@ def run(
         finally:
             start.close()
         spark = session(settings, jars, master)
-        try:
-            _Job(settings, spark, asked).watch(to_reach)
-        finally:
-            _stop_session(spark, asked)
+        with asks_to_stop(asked):  # again: a session takes SIGINT for itself
+            try:
+                _Job(settings, spark, asked).watch(to_reach)
+            finally:
+                _stop_session(spark, asked)
 
 
 def session(settings: Settings, jars: Sequence[Path] = (), master: str | None = "local[2]") -> SparkSession:
@@ -252,17 +252,3 @@ def _stop_session(spark: SparkSession, stop: threading.Event) -> None:
         spark.stop()
     except (Py4JError, ConnectionError) as error:
         log.info("Spark's own process was gone before it could be stopped: %s", error)
-
-
-@contextmanager
-def _signals_set(stop: threading.Event) -> Iterator[None]:
-    """While it lasts, SIGTERM and SIGINT set the event; elsewhere than in the main thread nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    usual = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)

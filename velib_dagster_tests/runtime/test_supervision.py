@@ -65,10 +65,11 @@ def write_supervising_program(folder: Path, child_code: str) -> Path:
         from velib_dagster.runtime import lock
         from velib_dagster.runtime.process import Part
         from velib_dagster.runtime.supervisor import Supervisor
+        from velib_dagster.stopping import asks_to_stop
         home = Path({str(folder / "home")!r})
         with lock.held(home):
             supervisor = Supervisor(home, Console())
-            with supervisor.signals():
+            with asks_to_stop(supervisor.asked_to_stop):
                 supervisor.end_leftovers()
                 supervisor.start(Part(name="one", title="one", argv=[sys.executable, "-c", {child_code!r}],
                     ready=lambda: (home / "family").exists(), stop_seconds=1))
