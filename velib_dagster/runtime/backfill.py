@@ -30,7 +30,7 @@ from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration.due_days import due_now
 from velib_dagster.orchestration.statistics import ASSETS
 from velib_dagster.runtime import dagster_services
-from velib_dagster.runtime.logs import log_path, standard_error_in
+from velib_dagster.runtime.logs import last_lines, log_path, standard_error_in
 from velib_dagster.runtime.status import is_running
 from velib_dagster.settings import Settings, VelibError
 from velib_dagster.store.connect import connect
@@ -217,9 +217,10 @@ def _await_stream(settings: Settings, progress: Progress) -> None:
             changed_at, before = time.monotonic(), done
         still = time.monotonic() - changed_at
         if still > (_STREAM_SECONDS if is_running(settings, "streaming") else _DEATH_SECONDS):
+            log = log_path(settings.home, "streaming")
             msg = (
-                f"the streaming job has not come on for {still:.0f} s (at {reached} of {to_reach}): "
-                f"see {settings.logs / 'streaming.log'}; the CSV archive is complete, and a second run goes on here"
+                f"the streaming job has not come on for {still:.0f} s (at {reached} of {to_reach}); the CSV archive is "
+                f"complete, and a second run goes on here. The end of {log}:\n{last_lines(log, 5)}"
             )
             raise BackfillError(msg)
         time.sleep(0.5)

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -254,9 +255,10 @@ def broker_killed(home: Path, run: subprocess.Popen) -> None:
 def checkpoint_deleted(home: Path, run: subprocess.Popen) -> None:
     before = commits(home)
     until(lambda: commits(home) > before, run)
+    job = psutil.Process(part(home, "streaming"))
     run.kill()
     run.wait()
-    time.sleep(3)
+    job.wait(60)
     shutil.rmtree(home / "checkpoints")
 
 
@@ -264,7 +266,8 @@ def streaming_and_postgres_killed(home: Path, run: subprocess.Popen) -> None:
     until((home / "checkpoints" / "station_windows" / "offsets" / "0").exists, run)
     job = psutil.Process(part(home, "streaming"))
     for process in [job, *job.children(True)]:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # of Hadoop's short-lived helpers
+            process.kill()
     os.kill(part(home, "postgres"), signal.SIGKILL)
 
 
