@@ -30,8 +30,8 @@ demo: setup  ## a week of the simulated network through the whole chain: statist
 	@.venv/bin/velib train --horizons 15 --home $(DEMO)/home
 	@[ -z "$(UP)" ] || exec .venv/bin/velib up --home $(DEMO)/home
 
-test: setup browser  ## run every test
-	.venv/bin/python -m pytest $(PYTEST_ARGS)
+test: setup browser  ## run every test, in two processes
+	.venv/bin/python -m pytest --numprocesses 2 $(PYTEST_ARGS)
 
 test-fast: setup  ## the pure tests: seconds, no service
 	.venv/bin/python -m pytest -m "not kafka and not postgres and not spark and not platform and not browser" $(PYTEST_ARGS)
