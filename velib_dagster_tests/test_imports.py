@@ -10,12 +10,13 @@ PACKAGE = Path(__file__).parents[1] / "velib_dagster"
 MAY_IMPORT = {
     "settings": set(),
     "stopping": set(),
+    "locks": set(),
     "store": {"settings", "events"},
     "simulator": {"settings"},
     "feed": {"settings", "store"},
     "events": {"settings", "store", "feed"},
-    "streaming": {"settings", "stopping", "store", "feed", "events"},
-    "archive": {"settings", "store", "feed", "events"},
+    "streaming": {"settings", "stopping", "locks", "store", "feed", "events"},
+    "archive": {"settings", "locks", "store", "feed", "events"},
     "statistics": {"settings", "store", "feed", "events", "archive"},
     "forecast": {"settings", "store", "feed", "events", "archive", "statistics"},
 }

@@ -5,17 +5,17 @@ written. No Kafka and no CSV here. The writer and the reader call it.
 """
 
 import contextlib
-import fcntl
 import os
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from velib_dagster.archive.errors import ArchiveError, ArchiveHeldError, disk_trouble
+from velib_dagster.locks import HeldError, hold
 from velib_dagster.settings import sync_folder, write_atomically
 
 COMMIT_FILE: Final = "commit.json"
@@ -187,28 +187,18 @@ def sync_file(path: Path) -> None:
 
 @contextlib.contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Hold the archive for this process alone; the kernel lets go when the process ends, however it ends.
+    """Hold the archive for this process alone.
 
     Raises:
         ArchiveHeldError: another writer holds it; the message says which process, since when.
     """
     path = folder / LOCK_FILE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = hold(path)
+    except HeldError as holder:
+        msg = f"{folder} is being written by {holder}: one writer at a time; wait for it, or stop it"
+        raise ArchiveHeldError(msg) from None
     except OSError as error:
         raise disk_trouble("opening", path, error) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(lock, 200).decode(errors="replace").strip() or "a process that has just begun"
-            msg = f"{folder} is being written by {holder}: one writer at a time; wait for it, or stop it"
-            raise ArchiveHeldError(msg) from None
-        # The name is a courtesy: a full disk must not keep the writer from cutting back, which frees space.
-        with contextlib.suppress(OSError):
-            os.truncate(lock, 0)
-            os.pwrite(lock, f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC".encode(), 0)
+    with lock:
         yield
-    finally:
-        os.close(lock)

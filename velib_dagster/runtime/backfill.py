@@ -4,7 +4,6 @@ Only the replay server knows that the answers are old. Called by `velib backfill
 simulated home.
 """
 
-import fcntl
 import os
 import threading
 import time
@@ -27,6 +26,7 @@ from velib_dagster.events.records import PollRecord
 from velib_dagster.feed.poll import poll_recordings
 from velib_dagster.feed.recordings import Recording, list_recordings
 from velib_dagster.feed.snapshots import SnapshotStore
+from velib_dagster.locks import HeldError, hold
 from velib_dagster.orchestration.due_days import due_now
 from velib_dagster.orchestration.statistics import ASSETS
 from velib_dagster.runtime import dagster_services
@@ -229,14 +229,12 @@ def _await_stream(settings: Settings, progress: Progress) -> None:
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
     """One backfill of a home at a time: two would each see the other's recordings as late."""
-    path = settings.home / "run" / "backfill.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            msg = f"another backfill of {settings.home} is going on: wait until it ends"
-            raise BackfillError(msg) from None
+    try:
+        lock = hold(settings.home / "run" / "backfill.lock")
+    except HeldError as holder:
+        msg = f"another backfill of {settings.home} is going on ({holder}): wait until it ends"
+        raise BackfillError(msg) from None
+    with lock:
         yield
 
 

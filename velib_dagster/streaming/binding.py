@@ -4,15 +4,14 @@ A topic that was made anew, or an emptied database, would otherwise be taken for
 and what lies before it would silently be missing. Called by `job.py` before any query starts.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Final
 
 from velib_dagster.events.topics import identity
+from velib_dagster.locks import HeldError, hold
 from velib_dagster.settings import Settings, write_atomically
 from velib_dagster.store.upsert import Connection
 from velib_dagster.streaming.errors import StreamError
@@ -79,21 +78,15 @@ def _remedy(settings: Settings) -> str:
 
 @contextmanager
 def only_job(settings: Settings) -> Iterator[None]:
-    """Hold the home's checkpoints for this process alone; the kernel lets go when it ends, however it ends.
+    """Hold the home's checkpoints for this process alone.
 
     Raises:
         StreamError: another streaming job holds them; the message says which process.
     """
-    path = settings.home / "run" / "streaming.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            msg = f"a streaming job of {settings.home} runs already (process {file.read().strip()}): one job at a time"
-            raise StreamError(msg) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    try:
+        lock = hold(settings.home / "run" / "streaming.lock")
+    except HeldError as holder:
+        msg = f"a streaming job of {settings.home} runs already, {holder}: one job at a time"
+        raise StreamError(msg) from None
+    with lock:
         yield

@@ -190,7 +190,7 @@ def test_a_second_start_on_the_same_home_names_the_first(tmp_path: Path) -> None
     process, _ = start_supervising(tmp_path)
     try:
         with (
-            pytest.raises(PlatformError, match=rf"already runs in .*\(process {process.pid}\)"),
+            pytest.raises(PlatformError, match=rf"already runs in .*\(process {process.pid} since"),
             lock.held(tmp_path / "home"),
         ):
             pass
