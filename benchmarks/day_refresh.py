@@ -135,6 +135,8 @@ def copy_history(settings: Settings, day: date, history: int) -> None:
             )
         connection.commit()
         settle(connection)
+        connection.autocommit = True
+        connection.execute("CHECKPOINT")  # history was written long ago: its pages are on disk
 
 
 def read_stations(settings: Settings) -> int:

@@ -5,6 +5,7 @@ and what lies before it would silently be missing. Called by `job.py` before any
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -67,6 +68,17 @@ def bind_checkpoints(settings: Settings, current: Binding) -> None:
         what = f"a database made at {stored.database_made}, and {settings.database} was made at {current.database_made}"
     msg = f"the checkpoints in {settings.checkpoints} belong to {what}. {_remedy(settings)}"
     raise StreamError(msg)
+
+
+def drop_unbegun(settings: Settings) -> None:
+    """Remove the folder of each query that was killed before its first batch was planned: nothing was read there.
+
+    Spark keeps what it was writing at that moment (state's schema, half of the first offsets) and then refuses to
+    begin beside it (STATE_STORE_CHECKPOINT_LOCATION_NOT_EMPTY, SPARK-53103).
+    """
+    for folder in settings.checkpoints.iterdir():
+        if folder.is_dir() and not any(path.name.isdigit() for path in folder.glob("offsets/*")):
+            shutil.rmtree(folder)
 
 
 def _remedy(settings: Settings) -> str:

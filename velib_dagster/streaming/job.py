@@ -25,7 +25,7 @@ from velib_dagster.settings import LOOPBACK, Settings
 from velib_dagster.stopping import asks_to_stop
 from velib_dagster.store.migrate import migrate
 from velib_dagster.store.upsert import Progress, upsert_progress
-from velib_dagster.streaming.binding import bind_checkpoints, current_binding, only_job
+from velib_dagster.streaming.binding import bind_checkpoints, current_binding, drop_unbegun, only_job
 from velib_dagster.streaming.errors import StoppedError, StreamError
 from velib_dagster.streaming.position import QUERIES, ends, next_offset, spark_position
 from velib_dagster.streaming.sink import Writer, write_polls, write_states, write_windows
@@ -76,6 +76,7 @@ def run(
             start.patiently(lambda: migrate(settings))
             ensure_topics(settings)
             bind_checkpoints(settings, start.write(lambda connection: current_binding(settings, connection)))
+            drop_unbegun(settings)
             to_reach = ends(settings) if until_idle else None
         except StoppedError:
             return

@@ -111,7 +111,8 @@ def test_the_memory_read_back_is_the_memory_that_was_held(feed: Settings) -> Non
     with EventProducer(feed) as producer:
         producer.publish_waiting()
         held = producer.memory
-    read: Memory = read_memory(feed)
+    with EventProducer(feed):  # its start awaits the end of the transaction
+        read: Memory = read_memory(feed)
     assert dict(read.stations) == dict(held.stations)
     assert read.last_poll == held.last_poll
     assert set(read.last_poll.absent) == {"16000"}

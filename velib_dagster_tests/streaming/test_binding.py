@@ -6,7 +6,7 @@ import pytest
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import connect
 from velib_dagster.store.migrate import migrate
-from velib_dagster.streaming.binding import FILE, Binding, bind_checkpoints, current_binding, only_job
+from velib_dagster.streaming.binding import FILE, Binding, bind_checkpoints, current_binding, drop_unbegun, only_job
 from velib_dagster.streaming.errors import StreamError
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
@@ -51,3 +51,13 @@ def test_a_second_job_of_the_home_is_refused_and_names_the_first(feed: Settings)
         pass
     with only_job(feed):
         assert (feed.home / "run").is_dir()
+
+
+def test_a_query_that_planned_no_batch_begins_anew_and_any_other_goes_on(feed: Settings) -> None:
+    bind_checkpoints(feed, binding_of(feed))
+    for query, planned in (("states", ".0.half.tmp"), ("polls", "0"), ("windows", "117")):
+        (feed.checkpoints / query / "offsets").mkdir(parents=True)
+        (feed.checkpoints / query / "offsets" / planned).touch()
+    (feed.checkpoints / "station_windows" / "state").mkdir(parents=True)
+    drop_unbegun(feed)
+    assert sorted(path.name for path in feed.checkpoints.iterdir()) == [FILE, "polls", "windows"]
