@@ -29,8 +29,8 @@ SMALL_DATA = {
 }
 """Settings of Spark for tables of a few rows, in which compiling a query takes longer than running it."""
 
-OWN_PLATFORMS = {"docker", "end_to_end"}
-"""Folders whose tests start platforms of their own, and mostly wait for their minutes."""
+OWN_PLATFORMS = {"docker", "end_to_end", "runtime"}
+"""Folders whose tests start platforms or parts of their own, and mostly wait for them."""
 
 KEPT_VARIABLES = {"VELIB_JAVA", "VELIB_MAVEN_REPOSITORY", "VELIB_PG_BIN"}
 """Settings of the machine rather than of a platform: they stay in force under the tests."""
