@@ -55,7 +55,7 @@ def test_without_the_live_feed_the_simulated_one_runs_and_every_address_answers(
 def test_a_second_platform_in_the_same_home_is_refused(platform: RunningPlatform) -> None:
     second = velib(platform.home, "up")
     assert second.returncode == 1
-    assert f"(process {platform.process.pid})" in second.stderr
+    assert f"(process {platform.process.pid} since " in second.stderr
 
 
 @pytest.mark.browser
