@@ -241,11 +241,6 @@ def producer_killed(home: Path, run: subprocess.Popen) -> None:
     run.kill()
 
 
-def archive_killed(home: Path, run: subprocess.Popen) -> None:
-    until(lambda: any(path.stat().st_size > 100_000 for path in (home / "archive").glob("*.csv")), run)
-    run.kill()
-
-
 def broker_killed(home: Path, run: subprocess.Popen) -> None:
     before = snapshots(home)
     until(lambda: snapshots(home) >= before + 20, run)
@@ -275,7 +270,7 @@ def streaming_and_postgres_killed(home: Path, run: subprocess.Popen) -> None:
     "in_turn",
     [
         (producer_killed, broker_killed),
-        (archive_killed, checkpoint_deleted, streaming_and_postgres_killed),
+        (checkpoint_deleted, streaming_and_postgres_killed),
     ],
     ids=lambda in_turn: "-".join(disturb.__name__ for disturb in in_turn),
 )

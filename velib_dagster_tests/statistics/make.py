@@ -71,9 +71,10 @@ def computed(
     wanted = tables.TABLES[table]
     given = spells if isinstance(spells, pa.Table) else arrow(spells)
     frame = spark.createDataFrame(given, SPELLS)
-    ours = tables.statistics(frame, days, [table])[table]
-    assert [(f.name, f.dataType) for f in ours.schema] == [(f.name, f.dataType) for f in schema_of(wanted.columns)]
-    found = ours.toArrow()
+    with tables.kept_statistics(frame, days, [table]) as ours:
+        schema = ours[table].schema
+        found = ours[table].toArrow()
+    assert [(f.name, f.dataType) for f in schema] == [(f.name, f.dataType) for f in schema_of(wanted.columns)]
     if table in COUNTED:
         with recounting(given, days) as recount:
             again = recount.table(table)
