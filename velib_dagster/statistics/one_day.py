@@ -4,6 +4,7 @@ Called by Dagster's assets and by `velib backfill`; writing rows is the store's 
 """
 
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -74,13 +75,25 @@ def compute(frame: DataFrame, days: Days, names: Collection[str]) -> dict[str, p
         return {name: found[name].toArrow() for name in names}
 
 
-def twin_differences(frame: DataFrame, days: Days, found: dict[str, pa.Table]) -> Differences:
+def compute_twins(frame: DataFrame, days: Days, names: Collection[str]) -> dict[str, pa.Table]:
+    """The tables named, by Spark SQL."""
+    with twins.kept_statistics(frame, days) as found:
+        return {name: found[name].toArrow() for name in names}
+
+
+def computed_twice(
+    frame: DataFrame, days: Days, names: Collection[str]
+) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
+    """The tables named by the DataFrame API and by Spark SQL, side by side: Spark plans a query on one core."""
+    with ThreadPoolExecutor(1, "statistics by SQL") as beside:
+        twin = beside.submit(compute_twins, frame, days, names)
+        found = compute(frame, days, names)
+        return found, twin.result()
+
+
+def twin_differences(found: dict[str, pa.Table], twin: dict[str, pa.Table]) -> Differences:
     """What Spark SQL gives otherwise: rows, keys, or numbers by more than 1e-9."""
-    with twins.kept_statistics(frame, days) as twin:
-        return {
-            name: differences(table, twin[name].toArrow(), TABLES[name].key, names=_TWIN_NAMES)
-            for name, table in found.items()
-        }
+    return {name: differences(table, twin[name], TABLES[name].key, names=_TWIN_NAMES) for name, table in found.items()}
 
 
 def recount_differences(spells: DaySpells, found: dict[str, pa.Table]) -> Differences:
