@@ -14,7 +14,12 @@ from velib_dagster.definitions import build_defs
 from velib_dagster.orchestration import jobs
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.settings import Settings, VelibError
+from velib_dagster.statistics.days import Days
+from velib_dagster.statistics.proof import stretches
 
+_FIRST: Final = "dagster/asset_partition_range_start"
+_LAST: Final = "dagster/asset_partition_range_end"
+"""Tags of a run over partitions in a row."""
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -22,23 +27,40 @@ class StatisticsFailedError(VelibError):
     """The statistics of some days could not be computed; the message names them and the first reason."""
 
 
-def materialize_days(settings: Settings, days: Iterable[date], on_day: Callable[[date], None]) -> None:
-    """Compute the days one after the other; the environment's DAGSTER_HOME names the instance.
+def materialize_days(settings: Settings, days: Iterable[date], on_days: Callable[[int], None]) -> None:
+    """Compute the days, those with few spells together; the environment's DAGSTER_HOME names the instance.
+
+    `on_days` is told how many days were just done. Days together of which one is in doubt are computed once more, each
+    alone, so that it keeps no other from being written.
 
     Raises:
         StatisticsFailedError: one or more days failed; the others are computed.
+        ArchiveError: the archive is damaged.
     """
     platform = Platform(home=str(settings.home))
     job = build_defs({"platform": platform}, settings).resolve_job_def(jobs.STATISTICS)
     failed: dict[date, str] = {}
     with dg.DagsterInstance.get() as instance:
-        for day in days:
+
+        def failure(days: Days) -> str | None:
+            one = days.first == days.last
             run = job.execute_in_process(
-                partition_key=day.isoformat(), instance=instance, run_config=_QUIET, raise_on_error=False
+                partition_key=str(days) if one else None,
+                tags=None if one else {_FIRST: str(days.first), _LAST: str(days.last)},
+                instance=instance,
+                run_config=_QUIET,
+                raise_on_error=False,
             )
-            if not run.success:
-                failed[day] = _reason(run)
-            on_day(day)
+            return None if run.success else _reason(run)
+
+        for stretch in stretches(settings.archive, days, settings.feed.timezone):
+            reason = failure(stretch)
+            if reason and stretch.first == stretch.last:
+                failed[stretch.first] = reason
+            elif reason:
+                alone = {day: failure(Days.one(day, stretch.timezone)) for day in stretch}
+                failed |= {day: reason for day, reason in alone.items() if reason}
+            on_days(len(list(stretch)))
     if failed:
         day, reason = next(iter(failed.items()))
         msg = f"the statistics of {', '.join(map(str, failed))} failed; {day}: {reason}"

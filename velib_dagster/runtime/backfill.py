@@ -164,7 +164,7 @@ def compute_statistics(settings: Settings, console: Console) -> int:
 
     with _progress(console) as progress, standard_error_in(log_path(settings.home, "spark")):
         task = progress.add_task("statistics of days", total=len(due))
-        materialize_days(settings, reversed(due), lambda _: progress.advance(task))
+        materialize_days(settings, due, lambda done: progress.advance(task, done))
     with connect(settings) as connection:
         settle(connection)
     return len(due)

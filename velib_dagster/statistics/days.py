@@ -43,6 +43,10 @@ class Days:
         for number in range((self.last - self.first).days + 1):
             yield self.first + timedelta(days=number)
 
+    def __str__(self) -> str:
+        """`2024-11-07..2024-11-10`, or one day alone: what `days_from_text` reads."""
+        return str(self.first) if self.first == self.last else f"{self.first}..{self.last}"
+
     @property
     def start(self) -> datetime:
         """The first day's start, UTC."""

@@ -48,9 +48,11 @@ def spells_frame(spark: SparkSession, spells: pa.Table) -> DataFrame:
     """Spells of the archive's schema in Spark.
 
     Checkpointed, since Spark's optimizer evaluates projections of a local table itself, row by row, for each query
-    again: a recorded day took minutes.
+    again: a recorded day took minutes. In as many partitions as results have, since Spark would make one of each 10,000
+    rows, and a shuffle of so many costs more than its rows.
     """
-    return spark.createDataFrame(spells, SPELLS).localCheckpoint()
+    partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or 1)
+    return spark.createDataFrame(spells, SPELLS).coalesce(partitions).localCheckpoint()
 
 
 def day_spells_at(spark: SparkSession, archive: str, days: Days) -> DataFrame:
@@ -80,7 +82,7 @@ def day_spells_at(spark: SparkSession, archive: str, days: Days) -> DataFrame:
     except AnalysisException as error:
         if error.getCondition() != "PATH_NOT_FOUND":
             raise
-        msg = f"{archive} has no file for {days.first}..{days.last}: expected {days.first}.csv and the like"
+        msg = f"{archive} has no file for {days}: expected {days.first}.csv and the like"
         raise StatisticsError(msg) from error
     return found.select(*(_present(field.name, nullable=field.nullable) for field in SPELLS.fields)).where(
         F.col("until") >= F.lit(days.start)

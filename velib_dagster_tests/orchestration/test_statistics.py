@@ -16,7 +16,7 @@ from velib_dagster.orchestration.due_days import due_now
 from velib_dagster.orchestration.resources import Platform, Spark
 from velib_dagster.orchestration.statistics import ASSETS, RECOUNT, TWIN, WITHIN
 from velib_dagster.settings import Settings
-from velib_dagster.statistics import one_day
+from velib_dagster.statistics import proof
 from velib_dagster.store.connect import connect
 from velib_dagster.store.migrate import migrate
 from velib_dagster_tests.archive.parts import TopicInMemory, spell
@@ -105,7 +105,7 @@ def test_a_day_in_doubt_keeps_its_old_rows_and_says_why(
 ) -> None:
     assert run(settings, DAY, tmp_path / "first").success
     before = rows(settings, "SELECT xmin::text, * FROM station_days ORDER BY station_code")
-    right = one_day.compute
+    right = proof.compute
 
     def wrong(*arguments: object) -> object:
         found = right(*arguments)  # type: ignore[arg-type]
@@ -113,7 +113,7 @@ def test_a_day_in_doubt_keeps_its_old_rows_and_says_why(
         less = days.set_column(days.column_names.index("bikes_seconds"), "bikes_seconds", [[1] * days.num_rows])
         return found | {"station_days": less}
 
-    monkeypatch.setattr(one_day, "compute", wrong)
+    monkeypatch.setattr(proof, "compute", wrong)
     result = run(settings, DAY, tmp_path / "second")
     assert not result.success
     assert not checks(result)["station_stats", TWIN]

@@ -1,12 +1,13 @@
-"""One day's tables from the archive, and whether two independent ways give the same.
+"""The tables of days in a row from the archive, and whether two independent ways give the same.
 
-Called by Dagster's assets and by `velib backfill`; writing rows is the store's affair.
+Called by Dagster's assets; writing rows is the store's affair. Spark plans the tables as long for one day as for many,
+so that days with few spells are computed together.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -26,45 +27,84 @@ from velib_dagster.statistics.tables import TABLES
 Differences = dict[str, list[str]]
 """Table → what differs, one sentence each; empty where the results are equal."""
 
+SPELLS_AT_ONCE: Final = 450_000
+"""As many spells are computed together, unless one day has more: a driver with 1 GB holds them."""
 _RECOUNT_NAMES: Final = ("Spark", "the recount by DuckDB")
 _TWIN_NAMES: Final = ("the DataFrame API", "Spark SQL")
 
 
 @dataclass(frozen=True)
-class DaySpells:
-    """The archive's spells of one day, with those of the day before that reach its start.
-
-    `rows` are the day's own; `archived_bytes` the committed length of its file when it was read.
+class ArchivedDay:
+    """What the archive has of one day: `spells`, the committed length of its file when it was read, and the longest
+    known time of any station, seconds.
     """
+
+    spells: int
+    archived_bytes: int
+    network_seconds: int
+
+
+@dataclass(frozen=True)
+class Spells:
+    """The archive's spells of days in a row, with those of the day before that reach the first one's start."""
 
     days: Days
     table: pa.Table
-    rows: int
-    archived_bytes: int
+    by_day: dict[date, ArchivedDay]
 
     @property
-    def day(self) -> date:
-        """The day."""
-        return self.days.first
+    def number(self) -> int:
+        """The days' own spells."""
+        return sum(day.spells for day in self.by_day.values())
 
 
-def read_day(archive: Path, day: date, timezone: str) -> DaySpells:
-    """The committed spells of one day; none where nothing of it is archived.
+def stretches(archive: Path, days: Iterable[date], timezone: str) -> Iterator[Days]:
+    """Days, in order, as those in a row that are computed together.
+
+    Raises:
+        ArchiveError: the commit file is damaged, or a day file is missing or shorter than committed.
+    """
+    rows = {file.day: file.rows for file in committed_files(archive)}
+    stretch: list[date] = []
+    for day in sorted(days):
+        together = sum(rows.get(one, 0) for one in (*stretch, day))
+        if stretch and (day - stretch[-1] > timedelta(days=1) or together > SPELLS_AT_ONCE):
+            yield Days(stretch[0], stretch[-1], timezone)
+            stretch = []
+        stretch.append(day)
+    if stretch:
+        yield Days(stretch[0], stretch[-1], timezone)
+
+
+def read(archive: Path, days: Days) -> Spells:
+    """The committed spells of the days; none where nothing of them is archived.
 
     Raises:
         ArchiveError: a malformed row, or a day file that was changed.
     """
-    days = Days.one(day, timezone)
     # Before the rows: what is appended in between makes the day due once more, and nothing is missed.
-    file = next(iter(committed_files(archive, (day, day))), None)
+    files = {file.day: file for file in committed_files(archive, (days.first, days.last))}
     try:
         table = day_spells_table(archive, days)
     except EmptyArchiveError:
         table = SCHEMA.empty_table()
-    return DaySpells(days, table, file.rows if file else 0, file.length if file else 0)
+    by_day = {
+        day: ArchivedDay(file.rows, file.length, _network_seconds(table, Days.one(day, days.timezone)))
+        if (file := files.get(day))
+        else ArchivedDay(0, 0, 0)
+        for day in days
+    }
+    return Spells(days, table, by_day)
 
 
-def frame_of(session: SparkSession, spells: DaySpells) -> DataFrame:
+def _network_seconds(spells: pa.Table, day: Days) -> int:
+    start, end = (pa.scalar(at, spells.schema.field("since").type) for at in (day.start, day.end))
+    own = spells.filter(pc.and_(pc.greater_equal(spells["since"], start), pc.less(spells["since"], end)))
+    known = own.group_by("station_code").aggregate([("seconds", "sum")])
+    return int(pc.max(known["seconds_sum"]).as_py() or 0)
+
+
+def frame_of(session: SparkSession, spells: Spells) -> DataFrame:
     """The spells in Spark."""
     return spells_frame(session, spells.table)
 
@@ -96,7 +136,7 @@ def twin_differences(found: dict[str, pa.Table], twin: dict[str, pa.Table]) -> D
     return {name: differences(table, twin[name], TABLES[name].key, names=_TWIN_NAMES) for name, table in found.items()}
 
 
-def recount_differences(spells: DaySpells, found: dict[str, pa.Table]) -> Differences:
+def recount_differences(spells: Spells, found: dict[str, pa.Table]) -> Differences:
     """What a recount by DuckDB from the archive's rows gives otherwise, of the tables and columns that it counts."""
     with recounting(spells.table, spells.days) as recount:
         return {
@@ -104,16 +144,3 @@ def recount_differences(spells: DaySpells, found: dict[str, pa.Table]) -> Differ
             for name, table in found.items()
             if name in COUNTED
         }
-
-
-def network_seconds(spells: DaySpells) -> int:
-    """The longest known time of any station on the day, seconds."""
-    own = spells.table.filter(pc.greater_equal(spells.table["since"], _instant(spells)))
-    if own.num_rows == 0:
-        return 0
-    known = own.group_by("station_code").aggregate([("seconds", "sum")])
-    return int(pc.max(known["seconds_sum"]).as_py())
-
-
-def _instant(spells: DaySpells) -> pa.Scalar:
-    return pa.scalar(spells.days.start, spells.table.schema.field("since").type)
