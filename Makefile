@@ -27,7 +27,7 @@ DEMO ?= $(HOME)/.local/share/velib-dagster/demo
 demo: setup  ## a week of the simulated network through the whole chain: statistics, models; UP=1 leaves the pages open
 	@[ -d $(DEMO)/answers ] || .venv/bin/velib simulate --days 7 --every 300 --into $(DEMO)/answers
 	@VELIB_FEED=simulated .venv/bin/velib backfill $(DEMO)/answers --home $(DEMO)/home
-	@.venv/bin/velib train --target full --horizons 15 --home $(DEMO)/home
+	@.venv/bin/velib train --target full --horizons 15 --models logistic_lags,gbt_lags,forest_rich --home $(DEMO)/home
 	@[ -z "$(UP)" ] || exec .venv/bin/velib up --home $(DEMO)/home
 
 test: setup browser  ## run every test, in two processes

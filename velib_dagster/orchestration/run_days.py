@@ -17,8 +17,8 @@ from velib_dagster.settings import Settings, VelibError
 from velib_dagster.statistics.days import Days
 from velib_dagster.statistics.proof import stretches
 
-_FIRST: Final = "dagster/asset_partition_range_start"
-_LAST: Final = "dagster/asset_partition_range_end"
+FIRST: Final = "dagster/asset_partition_range_start"
+LAST: Final = "dagster/asset_partition_range_end"
 """Tags of a run over partitions in a row."""
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -46,7 +46,7 @@ def materialize_days(settings: Settings, days: Iterable[date], on_days: Callable
             one = days.first == days.last
             run = job.execute_in_process(
                 partition_key=str(days) if one else None,
-                tags=None if one else {_FIRST: str(days.first), _LAST: str(days.last)},
+                tags=None if one else {FIRST: str(days.first), LAST: str(days.last)},
                 instance=instance,
                 run_config=_QUIET,
                 raise_on_error=False,

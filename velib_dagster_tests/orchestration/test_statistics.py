@@ -5,13 +5,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
 
 from velib_dagster.archive.writer import archive_topic
 from velib_dagster.definitions import build_defs
 from velib_dagster.events.records import Spell
-from velib_dagster.orchestration import jobs
+from velib_dagster.orchestration import jobs, run_days
 from velib_dagster.orchestration.due_days import due_now
 from velib_dagster.orchestration.resources import Platform, Spark
 from velib_dagster.orchestration.statistics import ASSETS, RECOUNT, TWIN, WITHIN
@@ -42,22 +43,30 @@ def archive(settings: Settings, *spells: Spell) -> None:
     archive_topic(settings.archive, TopicInMemory(spells), settings.feed.timezone)
 
 
-@pytest.fixture
-def settings(postgres_settings: Settings, fresh_feed: Callable[..., Settings]) -> Settings:
-    made = fresh_feed(postgres_settings)
+def at_noon() -> list[Spell]:
     minutes = [NOON + timedelta(minutes=10 * n) for n in range(4)]
     spells = [ten_minutes(at, bikes=bikes) for at, bikes in zip(minutes, (3, 0, 0, 5), strict=True)]
     spells += [ten_minutes(at, "8026", bikes=20) for at in minutes]
-    archive(made, *sorted(spells, key=lambda one: one.until))
+    return sorted(spells, key=lambda one: one.until)
+
+
+@pytest.fixture
+def settings(postgres_settings: Settings, fresh_feed: Callable[..., Settings]) -> Settings:
+    made = fresh_feed(postgres_settings)
+    archive(made, *at_noon())
     return made
 
 
-def run(settings: Settings, day: date, tmp_path: Path) -> dg.ExecuteInProcessResult:
+def run(settings: Settings, day: date, tmp_path: Path, last: date | None = None) -> dg.ExecuteInProcessResult:
+    """One day's run, or that of the days from `day` to `last`."""
     tmp_path.mkdir(exist_ok=True)
     resources = {"platform": Platform(home=str(settings.home)), "spark": Spark()}
+    first_and_last = {run_days.FIRST: str(day), run_days.LAST: str(last)} if last else None
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         job = build_defs(resources, settings).resolve_job_def(jobs.STATISTICS)
-        return job.execute_in_process(partition_key=day.isoformat(), instance=instance, raise_on_error=False)
+        return job.execute_in_process(
+            partition_key=None if last else str(day), tags=first_and_last, instance=instance, raise_on_error=False
+        )
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], bool]:
@@ -100,23 +109,85 @@ def test_a_day_without_spells_is_written_as_empty(settings: Settings, tmp_path: 
     assert rows(settings, "SELECT count(*) FROM station_days") == [(0,)]
 
 
-def test_a_day_in_doubt_keeps_its_old_rows_and_says_why(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run(settings, DAY, tmp_path / "first").success
-    before = rows(settings, "SELECT xmin::text, * FROM station_days ORDER BY station_code")
+def compute_wrongly(monkeypatch: pytest.MonkeyPatch, day: date) -> None:
+    """The DataFrame API's `bikes_seconds` of each station are 1 on that day."""
     right = proof.compute
 
     def wrong(*arguments: object) -> object:
         found = right(*arguments)  # type: ignore[arg-type]
         days = found["station_days"]
-        less = days.set_column(days.column_names.index("bikes_seconds"), "bikes_seconds", [[1] * days.num_rows])
+        values = pc.if_else(pc.equal(days["day"], day), 1, days["bikes_seconds"])
+        less = days.set_column(days.column_names.index("bikes_seconds"), "bikes_seconds", values)
         return found | {"station_days": less}
 
     monkeypatch.setattr(proof, "compute", wrong)
+
+
+def test_a_day_in_doubt_keeps_its_old_rows_and_says_why(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(settings, DAY, tmp_path / "first").success
+    before = rows(settings, "SELECT xmin::text, * FROM station_days ORDER BY station_code")
+    compute_wrongly(monkeypatch, DAY)
     result = run(settings, DAY, tmp_path / "second")
     assert not result.success
     assert not checks(result)["station_stats", TWIN]
     assert not checks(result)["station_stats", RECOUNT]
     assert checks(result)["zone_stats", TWIN]
     assert rows(settings, "SELECT xmin::text, * FROM station_days ORDER BY station_code") == before
+
+
+@pytest.fixture
+def four_days(settings: Settings) -> list[date]:
+    """The day, a day without spells, and two more; the last ones' spells touch at midnight."""
+    midnight = datetime(2024, 11, 9, 23, tzinfo=UTC)
+    later = [ten_minutes(midnight + timedelta(minutes=10 * n), bikes=bikes) for n, bikes in enumerate((0, 0, 4), -1)]
+    archive(settings, *at_noon(), *later)
+    return [DAY + timedelta(days=n) for n in range(4)]
+
+
+def figures_by_day(settings: Settings) -> list[tuple[object, ...]]:
+    figures = "day, station_code, seconds, bikes_seconds, seconds_empty, rentals, returns, changes, zone, capacity"
+    outages = (
+        "day, station_code, seconds, extract(epoch FROM since)::int, open_start::int, open_end::int, 0, 0, kind, 0"
+    )
+    return rows(
+        settings, f"SELECT {figures} FROM station_days UNION ALL SELECT {outages} FROM episodes ORDER BY 1, 2, 9"
+    )
+
+
+def test_a_day_among_others_in_one_run_is_the_one_it_is_alone(
+    settings: Settings, four_days: list[date], tmp_path: Path
+) -> None:
+    result = run(settings, four_days[0], tmp_path / "together", four_days[-1])
+    assert result.success
+    assert set(checks(result).values()) == {True}
+    together = figures_by_day(settings)
+    told = {
+        (event.asset_key.to_user_string(), event.partition): event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+    }
+    assert set(told) == {(asset, str(day)) for asset in ASSETS for day in four_days}
+    assert [told["station_stats", str(day)]["spells"].value for day in four_days] == [8, 0, 1, 2]
+    assert [told["station_stats", str(day)]["rows_station_days"].value for day in four_days] == [2, 0, 1, 1]
+    kept = "SELECT day, network_seconds, spells FROM computed_days WHERE asset = 'zone_stats' ORDER BY 1"
+    assert rows(settings, kept) == [
+        (day, seconds, spells)
+        for day, seconds, spells in zip(four_days, (2400, 0, 600, 1200), (8, 0, 1, 2), strict=True)
+    ]
+    assert due_now(settings, tuple(ASSETS), datetime(2024, 11, 12, 12, tzinfo=UTC)) == []
+    assert run(settings, four_days[3], tmp_path / "alone").success
+    assert figures_by_day(settings) == together
+
+
+def test_a_day_in_doubt_holds_no_other_up_in_a_backfill(
+    settings: Settings, four_days: list[date], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(settings)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    compute_wrongly(monkeypatch, four_days[3])
+    done: list[int] = []
+    with pytest.raises(run_days.StatisticsFailedError, match=f"the statistics of {four_days[3]} failed; .* in doubt"):
+        run_days.materialize_days(settings, reversed(four_days[2:]), done.append)
+    assert done == [2]
+    assert rows(settings, "SELECT DISTINCT day FROM computed_days") == [(four_days[2],)]

@@ -1,5 +1,5 @@
 import threading
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,9 @@ from pyspark.sql import DataFrame, SparkSession
 from velib_dagster.archive.commit import COMMIT_FILE, day_path
 from velib_dagster.archive.errors import EmptyArchiveError
 from velib_dagster.archive.writer import archive_topic
+from velib_dagster.statistics import proof
 from velib_dagster.statistics.days import Days
 from velib_dagster.statistics.errors import StatisticsError
-from velib_dagster.statistics.proof import read
 from velib_dagster.statistics.reading import day_spells, day_spells_at, day_spells_table
 from velib_dagster.statistics.recount import recounting
 from velib_dagster.statistics.schemas import SPELLS
@@ -60,7 +60,7 @@ def test_statistics_beside_a_writer_are_those_of_whole_rows(tmp_path: Path) -> N
     writer.start()
     seen = []
     while writer.is_alive():
-        found = read(tmp_path, Days.one(START.date()))
+        found = proof.read(tmp_path, Days.one(START.date()))
         with recounting(found.table, found.days) as recount:
             counted = recount.table("station_days").to_pylist()
         written = spells[: found.table.num_rows]
@@ -72,6 +72,22 @@ def test_statistics_beside_a_writer_are_those_of_whole_rows(tmp_path: Path) -> N
     writer.join()
     assert seen == sorted(seen)
     assert any(0 < count < len(spells) for count in seen)
+
+
+def test_days_with_few_spells_are_computed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_archive(tmp_path, THREE_DAYS)  # 18, 150 and 12 rows
+    before, after = DAY - timedelta(days=1), DAY + timedelta(days=1)
+    week = [DAY + timedelta(days=n) for n in range(5, -2, -1)]
+
+    def together(at_once: int, days: list[date]) -> list[str]:
+        monkeypatch.setattr(proof, "SPELLS_AT_ONCE", at_once)
+        return [str(stretch) for stretch in proof.stretches(tmp_path, days, TODAY.timezone)]
+
+    assert together(180, week) == ["2024-11-06..2024-11-12"]
+    assert together(179, week) == ["2024-11-06..2024-11-07", "2024-11-08..2024-11-12"]
+    assert together(12, week) == ["2024-11-06", "2024-11-07", "2024-11-08..2024-11-12"]
+    assert together(1000, [after, before]) == ["2024-11-06", "2024-11-08"]
+    assert together(1000, []) == []
 
 
 def test_an_empty_day_has_no_spell_and_an_empty_archive_says_so(small: SparkSession, tmp_path: Path) -> None:
