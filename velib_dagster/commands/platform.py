@@ -1,0 +1,70 @@
+"""`velib up`, `status`, `dsn`; on a server `prepare`, `serve`, `health`: the platform as a whole, and its parts."""
+
+import json
+import os
+from typing import Annotated
+
+import typer
+
+from velib_dagster.commands.shared import FeedName, Home, console
+from velib_dagster.settings import Settings, VelibError
+
+
+def up(feed: FeedName = None, home: Home = None) -> None:
+    """Start everything and keep it running until Ctrl-C: Kafka, PostgreSQL, Spark, Dagster, MLflow."""
+    from velib_dagster.runtime.up import up as run_platform
+
+    settings = Settings.load(home, feed)
+    named = feed or os.environ.get("VELIB_FEED")
+    raise typer.Exit(run_platform(settings, allow_fallback=named is None, console=console))
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    home: Home = None,
+    feed: FeedName = None,
+) -> None:
+    """Say of each part whether it is up, and of the data how far it has come."""
+    from velib_dagster.runtime.status import platform_status
+
+    found = platform_status(Settings.load(home, feed))
+    typer.echo(json.dumps(found.as_dict(), indent=1, default=str)) if as_json else console.print(found.table())
+    raise typer.Exit(0 if found.healthy else 1)
+
+
+def dsn(home: Home = None, feed: FeedName = None) -> None:
+    """Print the read-only PostgreSQL address for psql and BI tools."""
+    from velib_dagster.store.connect import dsn as readonly_dsn
+
+    typer.echo(readonly_dsn(Settings.load(home, feed)))
+
+
+def prepare(home: Home = None, feed: FeedName = None) -> None:
+    """On a server: folders, topics, databases and migrations, then done; Kafka and PostgreSQL are those given."""
+    from velib_dagster.runtime.prepare import prepare as prepare_home
+
+    prepare_home(Settings.load(home, feed), lambda words: console.print(words, highlight=False, soft_wrap=True))
+
+
+def serve(
+    part: Annotated[str, typer.Argument(help="dagster_code, dagster_web, dagster_daemon or mlflow.")],
+    home: Home = None,
+) -> None:
+    """On a server: run one part in the foreground, after velib prepare."""
+    from velib_dagster.runtime.serve import serve as serve_part
+
+    serve_part(Settings.load(home), part)
+
+
+def health(
+    part: Annotated[
+        str, typer.Argument(help="home, dagster_code, dagster_web, dagster_daemon, mlflow, streaming or standby.")
+    ] = "home",
+    home: Home = None,
+) -> None:
+    """On a server: whether one part works; says what is wrong, with exit status 1, where it doesn't."""
+    from velib_dagster.runtime.health import trouble
+
+    found = trouble(Settings.load(home), part)
+    if found is not None:
+        raise VelibError(f"{part}: {found}")
