@@ -9,12 +9,13 @@ import os
 import re
 import secrets
 import stat
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
+
+from velib_dagster.files import write_atomically
 
 LAYOUT_VERSION: Final = 1
 """Version of the home folder's layout; a home of another version is refused."""
@@ -318,31 +319,6 @@ def usual_home() -> Path:
         return live
     homes = [path for path in data_root().iterdir() if (path / HOME_FILE).exists()]
     return homes[0] if len(homes) == 1 else live
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file so that a reader, or a crash, sees the old bytes or the new ones, on disk (fsync) on return."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _ports(text: str) -> dict[str, int]:

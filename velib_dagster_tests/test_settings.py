@@ -1,6 +1,5 @@
 """Settings: what the environment, the home's file and the defaults say, in that order."""
 
-import json
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from velib_dagster.settings import (
     SettingsError,
     feed_named,
     usual_home,
-    write_atomically,
 )
 
 
@@ -114,17 +112,3 @@ def test_a_secret_is_made_once_and_only_its_owner_reads_it(own_home: Path) -> No
     assert len(secret) >= 24
     assert settings.secret("postgres") == secret
     assert stat.S_IMODE((settings.home / "secrets" / "postgres").stat().st_mode) == 0o600
-
-
-def test_a_write_that_fails_leaves_the_old_content_and_no_scraps(own_home: Path, monkeypatch) -> None:
-    path = own_home / "file.json"
-    write_atomically(path, json.dumps({"old": 1}).encode())
-
-    def full(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("velib_dagster.settings.os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_atomically(path, b"new")
-    assert json.loads(path.read_bytes()) == {"old": 1}
-    assert [p.name for p in own_home.iterdir()] == ["file.json"]

@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 
 from velib_dagster.archive.errors import ArchiveError, ArchiveHeldError, disk_trouble
+from velib_dagster.files import sync_folder, write_atomically
 from velib_dagster.locks import HeldError, hold
-from velib_dagster.settings import sync_folder, write_atomically
 
 COMMIT_FILE: Final = "commit.json"
 LOCK_FILE: Final = ".lock"

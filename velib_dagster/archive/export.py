@@ -21,7 +21,8 @@ from velib_dagster.archive.polls import PollTimes, usable_poll_times
 from velib_dagster.archive.reader import Days, committed_files, read_spells
 from velib_dagster.archive.rows import LINE_END, utc_text
 from velib_dagster.events.records import CSV_HEADER, Spell
-from velib_dagster.settings import CREDIT, Settings, sync_folder
+from velib_dagster.files import sync_folder
+from velib_dagster.settings import CREDIT, Settings
 
 Rows = Literal["spells", "polls"]
 Value = str | float | int | bool | datetime | None

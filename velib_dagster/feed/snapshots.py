@@ -19,7 +19,7 @@ import msgspec
 
 from velib_dagster.feed.answers import Answer, Fetched, Snapshot
 from velib_dagster.feed.errors import CorruptSnapshotError, SnapshotError
-from velib_dagster.settings import sync_folder, write_atomically
+from velib_dagster.files import sync_folder, write_atomically
 
 _NAME: Final = re.compile(r"(\d{8}T\d{6}Z)-([a-z]?)(\d+)")
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")

@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from velib_dagster.files import write_atomically
 from velib_dagster.runtime.java import java_home
 from velib_dagster.runtime.mlflow import sqlalchemy_url
 from velib_dagster.runtime.ports import answers
 from velib_dagster.runtime.postgres import ensure_database
 from velib_dagster.runtime.process import Part
 from velib_dagster.runtime.web import answers_ok
-from velib_dagster.settings import LOOPBACK, Settings, write_atomically
+from velib_dagster.settings import LOOPBACK, Settings
 
 LOCATION: Final = "velib_dagster"
 """Also in workspace.yaml and pyproject.toml: schedules and sensors remember their state under this name."""

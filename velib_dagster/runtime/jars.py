@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
+from velib_dagster.files import write_atomically
 from velib_dagster.runtime.errors import PlatformError, in_words
 from velib_dagster.runtime.java import java, trust_options
-from velib_dagster.settings import cache_root, write_atomically
+from velib_dagster.settings import cache_root
 
 Tell = Callable[[int, int], None]
 """Told how many of how many jars have come."""

@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from velib_dagster.files import write_atomically
 from velib_dagster.runtime.errors import PlatformError, in_words
-from velib_dagster.settings import cache_root, write_atomically
+from velib_dagster.settings import cache_root
 
 if TYPE_CHECKING:
     from cryptography import x509

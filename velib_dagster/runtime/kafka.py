@@ -12,12 +12,13 @@ from typing import Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from velib_dagster.files import write_atomically
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.jars import Tell, folder_of
 from velib_dagster.runtime.java import java
 from velib_dagster.runtime.ports import answers
 from velib_dagster.runtime.process import Part
-from velib_dagster.settings import LOOPBACK, Settings, write_atomically
+from velib_dagster.settings import LOOPBACK, Settings
 
 _PROPERTIES: Final = """process.roles=broker,controller
 node.id=1

@@ -19,12 +19,13 @@ import psycopg
 from psycopg import errors as postgres_errors
 from psycopg import sql
 
+from velib_dagster.files import write_atomically
 from velib_dagster.runtime import reach
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.identity import User, before_exec, is_root, unprivileged_user
 from velib_dagster.runtime.ports import answers
 from velib_dagster.runtime.process import Part
-from velib_dagster.settings import LOOPBACK, Settings, write_atomically
+from velib_dagster.settings import LOOPBACK, Settings
 
 _CONFIGURATION: Final = """listen_addresses = '{host}'
 port = {port}

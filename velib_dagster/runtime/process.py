@@ -17,11 +17,12 @@ from typing import Final
 
 import psutil
 
+from velib_dagster.files import write_atomically
 from velib_dagster.runtime.errors import PlatformError, in_words
 from velib_dagster.runtime.identity import User, before_exec, signal_group
 from velib_dagster.runtime.logs import last_lines, log_path, rotate
 from velib_dagster.runtime.ports import demand_free
-from velib_dagster.settings import LOOPBACK, cache_root, write_atomically
+from velib_dagster.settings import LOOPBACK, cache_root
 
 START_TOLERANCE_SECONDS: Final = 2.0
 """Start times are counted from boot: they shift by this much at most when the clock is corrected."""

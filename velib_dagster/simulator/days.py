@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from velib_dagster.settings import sync_folder
+from velib_dagster.files import sync_folder
 from velib_dagster.simulator.answers import explore_export
 from velib_dagster.simulator.network import DEFAULT_SEED, DEFAULT_STATIONS, Network
 from velib_dagster.simulator.simulation import Simulation

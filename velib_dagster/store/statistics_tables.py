@@ -12,7 +12,8 @@ import pandas as pd
 import psycopg
 from rich.table import Table
 
-from velib_dagster.settings import CREDIT, Settings, VelibError, write_atomically
+from velib_dagster.files import write_atomically
+from velib_dagster.settings import CREDIT, Settings, VelibError
 from velib_dagster.store.connect import connect
 from velib_dagster.store.statistics_reads import (
     ASSET,

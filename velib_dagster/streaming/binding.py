@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from velib_dagster.events.topics import identity
+from velib_dagster.files import write_atomically
 from velib_dagster.locks import HeldError, hold
-from velib_dagster.settings import Settings, write_atomically
+from velib_dagster.settings import Settings
 from velib_dagster.store.upsert import Connection
 from velib_dagster.streaming.errors import StreamError
 

@@ -21,12 +21,13 @@ import pytest
 from velib_dagster.events.memory import committed_messages, committed_reader
 from velib_dagster.events.records import PollRecord, decode_poll
 from velib_dagster.events.topics import KafkaError
+from velib_dagster.files import write_atomically
 from velib_dagster.runtime import kafka, postgres
 from velib_dagster.runtime.jars import folder_of
 from velib_dagster.runtime.java import java
 from velib_dagster.runtime.ports import with_ports
 from velib_dagster.runtime.process import Child, Part
-from velib_dagster.settings import LOOPBACK, Feed, Settings, write_atomically
+from velib_dagster.settings import LOOPBACK, Feed, Settings
 from velib_dagster.simulator.network import Network
 from velib_dagster.simulator.server import SimulatorServer
 from velib_dagster.store.connect import connect
