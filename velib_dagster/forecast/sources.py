@@ -96,7 +96,7 @@ def from_spells(
     if not table.num_rows:
         msg = f"the archive has no spell from {options.first} to {options.last}"
         raise TooLittleDataError(msg)
-    spells = spells_frame(spark, table.combine_chunks())
+    spells = spells_frame(spark, table)
     step = options.step_seconds or usual_step(spells)
     horizons = checked_horizons(options.horizons, step)
     stations = stations_of(spells)

@@ -59,7 +59,7 @@ retention: Final = dg.define_asset_job(
 statistics_of_day: Final = dg.define_asset_job(
     STATISTICS,
     selection=dg.AssetSelection.groups("statistics"),
-    description="The statistics of one day (partition), proved before they are written; due days by themselves.",
+    description="The statistics of a day (partition), proved before they are written; due days by themselves.",
     executor_def=dg.in_process_executor,
     tags=_tags("statistics", 1800),
 )

@@ -30,46 +30,40 @@ class StatisticsFailedError(VelibError):
 def materialize_days(settings: Settings, days: Iterable[date], on_days: Callable[[int], None]) -> None:
     """Compute the days, those with few spells together; the environment's DAGSTER_HOME names the instance.
 
-    `on_days` is told how many days were just done. Days together of which one is in doubt are computed once more, each
-    alone, so that it keeps no other from being written.
+    `on_days` is told how many days were just done.
 
     Raises:
         StatisticsFailedError: one or more days failed; the others are computed.
         ArchiveError: the archive is damaged.
+        KeyboardInterrupt: asked to stop; days done before are computed.
     """
     platform = Platform(home=str(settings.home))
     job = build_defs({"platform": platform}, settings).resolve_job_def(jobs.STATISTICS)
-    failed: dict[date, str] = {}
+    failed: dict[Days, str] = {}
     with dg.DagsterInstance.get() as instance:
-
-        def failure(days: Days) -> str | None:
-            one = days.first == days.last
+        for stretch in stretches(settings.archive, days, settings.feed.timezone):
+            one = stretch.first == stretch.last
             run = job.execute_in_process(
-                partition_key=str(days) if one else None,
-                tags=None if one else {FIRST: str(days.first), LAST: str(days.last)},
+                partition_key=str(stretch) if one else None,
+                tags=None if one else {FIRST: str(stretch.first), LAST: str(stretch.last)},
                 instance=instance,
                 run_config=_QUIET,
                 raise_on_error=False,
             )
-            return None if run.success else _reason(run)
-
-        for stretch in stretches(settings.archive, days, settings.feed.timezone):
-            reason = failure(stretch)
-            if reason and stretch.first == stretch.last:
-                failed[stretch.first] = reason
-            elif reason:
-                alone = {day: failure(Days.one(day, stretch.timezone)) for day in stretch}
-                failed |= {day: reason for day, reason in alone.items() if reason}
+            if not run.success:
+                failed[stretch] = _reason(run)
             on_days(len(list(stretch)))
     if failed:
-        day, reason = next(iter(failed.items()))
-        msg = f"the statistics of {', '.join(map(str, failed))} failed; {day}: {reason}"
+        first, reason = next(iter(failed.items()))
+        msg = f"the statistics of {', '.join(map(str, failed))} failed; {first}: {reason}"
         raise StatisticsFailedError(msg)
 
 
 def _reason(run: dg.ExecuteInProcessResult) -> str:
     for event in run.all_events:
-        if event.is_step_failure and event.step_failure_data.error is not None:
-            error = event.step_failure_data.error
-            return (error.cause or error).message.strip()
+        failure = event.step_failure_data if event.is_step_failure else None
+        if failure is not None and failure.error is not None:
+            if failure.error_source is not None and failure.error_source.value == "INTERRUPT":
+                raise KeyboardInterrupt  # Dagster keeps it to itself
+            return (failure.error.cause or failure.error).message.strip()
     return "see the run in Dagster"

@@ -1,11 +1,12 @@
 """Assets `station_stats`, `zone_stats`, `empty_stations`, `full_stations`: statistics by day, archive → PostgreSQL.
 
-One step computes its days once for all of them and proves them before anything is written: days whose numbers are in
-doubt keep their old rows. What is computed belongs to `statistics/`, how rows are replaced to `store/days.py`.
+One step computes its days once for all of them and proves each before it is written: a day whose numbers are in doubt
+keeps its old rows. What is computed belongs to `statistics/`, how rows are replaced to `store/days.py`.
 """
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final
@@ -44,7 +45,7 @@ _CHECKS: Final = {
 }
 _CHECKS_OF: Final = dict.fromkeys(ASSETS, (TWIN, RECOUNT)) | {"station_stats": (TWIN, RECOUNT, WITHIN)}
 EXAMPLES: Final = 3
-DAYS_A_RUN: Final = 14
+DAYS_A_RUN: Final = 7
 """So many days of a backfill are one run: it starts Java once, and ends well before its longest time."""
 
 
@@ -79,6 +80,7 @@ def statistics_assets(settings: Settings) -> dg.AssetsDefinition:
         ),
         backfill_policy=dg.BackfillPolicy.multi_run(DAYS_A_RUN),
         can_subset=True,
+        pool="statistics",  # one run at a time, also of those that the assets' pages launch without the job's lane
     )
     def statistics(
         context: dg.AssetExecutionContext, platform: Platform, spark: Spark
@@ -92,13 +94,17 @@ def statistics_assets(settings: Settings) -> dg.AssetsDefinition:
 
 @dataclass(frozen=True)
 class _Computed:
-    """Days in a row: their tables, and what the two other ways of computing them gave otherwise."""
+    """Days in a row: their tables, and what each check found wrong, by its name."""
 
     days: "Days"
     archived: dict[date, "ArchivedDay"]
     tables: dict[str, "pa.Table"]
-    twin: "Differences"
-    recount: "Differences"
+    found: dict[str, "Differences"]
+
+    @property
+    def doubtful(self) -> set[date]:
+        """Days whose rows stay as they were."""
+        return {day for differences in self.found.values() for day in differences}
 
 
 def _days(
@@ -110,21 +116,40 @@ def _days(
 
     began = time.monotonic()
     names = list(dict.fromkeys(name for asset in assets for name in TABLES_OF[asset]))
-    computed = [
-        _compute(context, settings, spark, stretch, names)
-        for stretch in stretches(settings.archive, days, settings.feed.timezone)
-    ]
-    doubtful = []
+    computed: list[_Computed] = []
+    written: dict[tuple[str, date], Metadata] = {}
+    with _told_of_a_failed_run(context, written):
+        for stretch in stretches(settings.archive, days, settings.feed.timezone):
+            computed.append(_compute(context, settings, spark, stretch, names))
+            for asset, day, metadata in _write(settings, assets, computed[-1]):
+                written[asset, day] = metadata | {"seconds": round(time.monotonic() - began, 1)}
+        reasons = []
+        for asset in assets:
+            for result in _judge(asset, TABLES_OF[asset], computed):
+                if not result.passed:
+                    reasons.append(f"{asset}: {result.description}")
+                yield result
+        if reasons:
+            doubtful = ", ".join(str(day) for one in computed for day in sorted(one.doubtful))
+            msg = f"the rows of {doubtful} stay as they were, since numbers are in doubt: {'; '.join(reasons)}"
+            raise dg.Failure(msg, allow_retries=False)
+    for (asset, day), metadata in written.items():
+        context.add_asset_metadata(metadata, asset, str(day))
     for asset in assets:
-        for result in _judge(asset, TABLES_OF[asset], computed):
-            if not result.passed:
-                doubtful.append(f"{asset}: {result.description}")
-            yield result
-    if doubtful:
-        which = ", ".join(str(one.days) for one in computed)
-        msg = f"the rows of {which} stay as they were, since numbers are in doubt: {'; '.join(doubtful)}"
-        raise dg.Failure(msg, allow_retries=False)
-    yield from _write(context, settings, assets, computed, began)
+        yield dg.MaterializeResult(asset_key=asset)
+
+
+@contextmanager
+def _told_of_a_failed_run(
+    context: dg.AssetExecutionContext, written: dict[tuple[str, date], Metadata]
+) -> Iterator[None]:
+    """A run that fails, as for one of its days, has no result: what it wrote all the same is told day by day."""
+    try:
+        yield
+    except BaseException:
+        for (asset, day), metadata in written.items():
+            context.log_event(dg.AssetMaterialization(asset, partition=str(day), metadata=metadata))
+        raise
 
 
 def _compute(
@@ -138,77 +163,60 @@ def _compute(
     spells = proof.read(settings.archive, days)
     context.log.info("%s spells of %s", spells.number, days)
     if not spells.number:
-        return _Computed(days, spells.by_day, {name: empty_table(TABLES[name].columns) for name in names}, {}, {})
+        return _Computed(days, spells.by_day, {name: empty_table(TABLES[name].columns) for name in names}, {})
     frame = proof.frame_of(spark.session(), spells)
-    found, by_sql = proof.computed_twice(frame, days, names)
+    tables, by_sql = proof.computed_twice(frame, days, names)
     context.log.info("computed by DataFrames and by SQL after %.1f s", time.monotonic() - began)
-    twin = proof.twin_differences(found, by_sql)
-    recount = proof.recount_differences(spells, found)
-    context.log.info("counted again by DuckDB after %.1f s", time.monotonic() - began)
-    return _Computed(days, spells.by_day, found, twin, recount)
+    found = {
+        TWIN: proof.twin_differences(days, tables, by_sql),
+        RECOUNT: proof.recount_differences(spells, tables),
+        WITHIN: proof.seconds_beyond(days, tables),
+    }
+    context.log.info("proved after %.1f s", time.monotonic() - began)
+    return _Computed(days, spells.by_day, tables, found)
 
 
 def _judge(asset: str, names: tuple[str, ...], computed: list[_Computed]) -> Iterator[dg.AssetCheckResult]:
     rows = sum(one.tables[name].num_rows for one in computed for name in names)
-    for check, found in ((TWIN, [one.twin for one in computed]), (RECOUNT, [one.recount for one in computed])):
-        wrong = [f"{name}: {words}" for differences in found for name in names for words in differences.get(name, ())]
+    for check in _CHECKS_OF[asset]:
+        wrong = [
+            f"{day}, {name}: {words}"
+            for one in computed
+            for day, of_tables in one.found.get(check, {}).items()
+            for name in names
+            for words in of_tables.get(name, ())
+        ]
         yield dg.AssetCheckResult(
             asset_key=asset,
             check_name=check,
             passed=not wrong,
-            description="; ".join(wrong[:EXAMPLES]) or f"{rows} rows the same",
+            description="; ".join(wrong[:EXAMPLES]) or f"{rows} rows hold",
         )
-    if WITHIN in _CHECKS_OF[asset]:
-        yield _within_the_day(asset, computed)
 
 
-def _within_the_day(asset: str, computed: list[_Computed]) -> dg.AssetCheckResult:
-    from velib_dagster.statistics.days import day_seconds  # noqa: PLC0415
-
-    longest, beyond = 0, []
-    for one in computed:
-        for row in one.tables["station_days"].group_by("day").aggregate([("seconds", "max")]).to_pylist():
-            seconds, length = row["seconds_max"], day_seconds(row["day"], one.days.timezone)
-            longest = max(longest, seconds)
-            if seconds > length:
-                beyond.append(f"{seconds} known seconds of {row['day']}, which has {length}")
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=WITHIN,
-        passed=not beyond,
-        description="; ".join(beyond[:EXAMPLES]) or f"at most {longest} known seconds a day",
-        metadata={"longest_seconds": longest},
-    )
-
-
-def _write(
-    context: dg.AssetExecutionContext, settings: Settings, assets: list[str], computed: list[_Computed], began: float
-) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
+def _write(settings: Settings, assets: list[str], computed: _Computed) -> Iterator[tuple[str, date, Metadata]]:
+    """Replace the days that are in no doubt; yields each asset and day, with what Dagster shows of it."""
     from velib_dagster.store.connect import connect  # noqa: PLC0415
     from velib_dagster.store.migrate import migrate  # noqa: PLC0415
 
     migrate(settings)
-    for asset in assets:
-        with connect(settings) as connection:
-            for one in computed:
-                for day in one.days:
-                    metadata = _write_day(connection, settings, asset, one, day)
-                    metadata["seconds"] = round(time.monotonic() - began, 1)
-                    context.add_asset_metadata(metadata, asset, day.isoformat())
-        yield dg.MaterializeResult(asset_key=asset)
+    with connect(settings) as connection:
+        for day in computed.days:
+            if day not in computed.doubtful:
+                for asset in assets:
+                    yield asset, day, _write_day(connection, settings, asset, computed, day)
 
 
 def _write_day(connection: "Connection", settings: Settings, asset: str, computed: _Computed, day: date) -> Metadata:
     """One asset's rows of one day replaced; returns what Dagster shows of it."""
-    import pyarrow.compute as pc  # noqa: PLC0415
-
     from velib_dagster.orchestration.statistics_plots import plot  # noqa: PLC0415
     from velib_dagster.statistics.days import day_seconds  # noqa: PLC0415
+    from velib_dagster.statistics.proof import of_day  # noqa: PLC0415
     from velib_dagster.store.days import TABLES as TABLES_OF  # noqa: PLC0415
     from velib_dagster.store.days import own_rows, replace_day  # noqa: PLC0415
 
     archived, length = computed.archived[day], day_seconds(day, computed.days.timezone)
-    tables = {name: own_rows(asset, computed.tables[name].filter(pc.field("day") == day)) for name in TABLES_OF[asset]}
+    tables = {name: own_rows(asset, of_day(computed.tables[name], day)) for name in TABLES_OF[asset]}
     written = replace_day(
         connection,
         asset,

@@ -4,7 +4,7 @@ Called by Dagster's assets; writing rows is the store's affair. Spark plans the 
 so that days with few spells are computed together.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -19,13 +19,13 @@ from velib_dagster.archive.errors import EmptyArchiveError
 from velib_dagster.archive.reader import SCHEMA, committed_files
 from velib_dagster.statistics import tables, twins
 from velib_dagster.statistics.compare import differences
-from velib_dagster.statistics.days import Days
+from velib_dagster.statistics.days import Days, day_seconds
 from velib_dagster.statistics.reading import day_spells_table, spells_frame
 from velib_dagster.statistics.recount import COUNTED, recounting
 from velib_dagster.statistics.tables import TABLES
 
-Differences = dict[str, list[str]]
-"""Table → what differs, one sentence each; empty where the results are equal."""
+Differences = dict[date, dict[str, list[str]]]
+"""Day → table → what is wrong, one sentence each; nothing of days that are right."""
 
 SPELLS_AT_ONCE: Final = 450_000
 """As many spells are computed together, unless one day has more: a driver with 1 GB holds them."""
@@ -83,25 +83,28 @@ def read(archive: Path, days: Days) -> Spells:
         ArchiveError: a malformed row, or a day file that was changed.
     """
     # Before the rows: what is appended in between makes the day due once more, and nothing is missed.
-    files = {file.day: file for file in committed_files(archive, (days.first, days.last))}
+    lengths = {file.day: file.length for file in committed_files(archive, (days.first, days.last))}
     try:
         table = day_spells_table(archive, days)
     except EmptyArchiveError:
         table = SCHEMA.empty_table()
-    by_day = {
-        day: ArchivedDay(file.rows, file.length, _network_seconds(table, Days.one(day, days.timezone)))
-        if (file := files.get(day))
-        else ArchivedDay(0, 0, 0)
-        for day in days
-    }
+    by_day = {}
+    for day in days:
+        own = _between(table, Days.one(day, days.timezone))
+        known = own.group_by("station_code").aggregate([("seconds", "sum")])["seconds_sum"]
+        by_day[day] = ArchivedDay(own.num_rows, lengths.get(day, 0), int(pc.max(known).as_py() or 0))
     return Spells(days, table, by_day)
 
 
-def _network_seconds(spells: pa.Table, day: Days) -> int:
-    start, end = (pa.scalar(at, spells.schema.field("since").type) for at in (day.start, day.end))
-    own = spells.filter(pc.and_(pc.greater_equal(spells["since"], start), pc.less(spells["since"], end)))
-    known = own.group_by("station_code").aggregate([("seconds", "sum")])
-    return int(pc.max(known["seconds_sum"]).as_py() or 0)
+def _between(spells: pa.Table, days: Days) -> pa.Table:
+    """The days' own spells."""
+    start, end = (pa.scalar(at, spells.schema.field("since").type) for at in (days.start, days.end))
+    return spells.filter(pc.and_(pc.greater_equal(spells["since"], start), pc.less(spells["since"], end)))
+
+
+def of_day(table: pa.Table, day: date) -> pa.Table:
+    """A table's rows of one day."""
+    return table.filter(pc.field("day") == day)
 
 
 def frame_of(session: SparkSession, spells: Spells) -> DataFrame:
@@ -131,16 +134,48 @@ def computed_twice(
         return found, twin.result()
 
 
-def twin_differences(found: dict[str, pa.Table], twin: dict[str, pa.Table]) -> Differences:
+def twin_differences(days: Days, found: dict[str, pa.Table], twin: dict[str, pa.Table]) -> Differences:
     """What Spark SQL gives otherwise: rows, keys, or numbers by more than 1e-9."""
-    return {name: differences(table, twin[name], TABLES[name].key, names=_TWIN_NAMES) for name, table in found.items()}
+    return _by_day(days, found, twin.__getitem__, lambda _: None, _TWIN_NAMES)
 
 
 def recount_differences(spells: Spells, found: dict[str, pa.Table]) -> Differences:
     """What a recount by DuckDB from the archive's rows gives otherwise, of the tables and columns that it counts."""
+    counted = {name: table for name, table in found.items() if name in COUNTED}
     with recounting(spells.table, spells.days) as recount:
-        return {
-            name: differences(table, recount.table(name), TABLES[name].key, COUNTED[name], _RECOUNT_NAMES)
-            for name, table in found.items()
-            if name in COUNTED
-        }
+        return _by_day(spells.days, counted, recount.table, COUNTED.__getitem__, _RECOUNT_NAMES)
+
+
+def seconds_beyond(days: Days, found: dict[str, pa.Table]) -> Differences:
+    """Stations with more known seconds than the day is long: 86,400, or 82,800 and 90,000 when clocks change."""
+    wrong: Differences = {}
+    for row in found["station_days"].to_pylist() if "station_days" in found else ():
+        length = day_seconds(row["day"], days.timezone)
+        if row["seconds"] > length:
+            words = f"station_code {row['station_code']} has {row['seconds']} known seconds of {length}"
+            wrong.setdefault(row["day"], {}).setdefault("station_days", []).append(words)
+    return wrong
+
+
+def _by_day(
+    days: Days,
+    found: dict[str, pa.Table],
+    again: Callable[[str], pa.Table],
+    columns: Callable[[str], Sequence[str] | None],
+    names: tuple[str, str],
+) -> Differences:
+    wrong: Differences = {}
+    for name, table in found.items():
+        other = again(name)
+
+        def compared(first: pa.Table, second: pa.Table, name: str = name) -> list[str]:
+            return differences(first, second, TABLES[name].key, columns(name), names)
+
+        whole = compared(table, other)
+        if whole:
+            of_days = {day: compared(of_day(table, day), of_day(other, day)) for day in days}
+            for day in days:
+                # What differs on no day by itself, as a row of none of them, is a doubt about all.
+                if words := of_days[day] if any(of_days.values()) else whole:
+                    wrong.setdefault(day, {})[name] = words
+    return dict(sorted(wrong.items()))

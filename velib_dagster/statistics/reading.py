@@ -28,10 +28,7 @@ def day_spells_table(folder: Path, days: Days) -> pa.Table:
         ArchiveError: a malformed row, or a day file that was changed.
     """
     spells = spells_table(folder, (days.first - timedelta(days=1), days.last))
-    reaching = spells.filter(
-        pc.greater_equal(spells["until"], pa.scalar(days.start, spells.schema.field("until").type))
-    )
-    return reaching.combine_chunks()  # each chunk would be a partition of its own in Spark
+    return spells.filter(pc.greater_equal(spells["until"], pa.scalar(days.start, spells.schema.field("until").type)))
 
 
 def day_spells(spark: SparkSession, folder: Path, days: Days) -> DataFrame:
@@ -48,11 +45,11 @@ def spells_frame(spark: SparkSession, spells: pa.Table) -> DataFrame:
     """Spells of the archive's schema in Spark.
 
     Checkpointed, since Spark's optimizer evaluates projections of a local table itself, row by row, for each query
-    again: a recorded day took minutes. In as many partitions as results have, since Spark would make one of each 10,000
-    rows, and a shuffle of so many costs more than its rows.
+    again: a recorded day took minutes. In as many partitions as a shuffle gives where that is a number: Spark would
+    make one of each 10,000 rows, and a shuffle of so many costs more than its rows.
     """
-    partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or 1)
-    return spark.createDataFrame(spells, SPELLS).coalesce(partitions).localCheckpoint()
+    frame, partitions = spark.createDataFrame(spells, SPELLS), spark.conf.get("spark.sql.shuffle.partitions") or ""
+    return (frame.coalesce(int(partitions)) if partitions.isdigit() else frame).localCheckpoint()
 
 
 def day_spells_at(spark: SparkSession, archive: str, days: Days) -> DataFrame:

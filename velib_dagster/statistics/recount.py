@@ -23,8 +23,8 @@ COUNTED: Final[Mapping[str, tuple[str, ...]]] = {
         "waking_seconds", "waking_changes",
     ),
     "station_hours": (
-        "seconds", "seconds_in_service", "seconds_empty", "seconds_full", "bikes_seconds", "docks_seconds", "rentals",
-        "returns",
+        "day", "seconds", "seconds_in_service", "seconds_empty", "seconds_full", "bikes_seconds", "docks_seconds",
+        "rentals", "returns",
     ),
     "zone_days": (
         "stations", "seconds", "seconds_in_service", "seconds_empty", "seconds_full", "bikes_seconds", "docks_seconds",

@@ -18,9 +18,9 @@ SETTINGS: Final[Mapping[str, str]] = {TIME_ZONE: "UTC", "spark.sql.shuffle.parti
 JVM_SETTINGS: Final[Mapping[str, str]] = {
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC",
 }
-"""For a JVM that computes one day and ends: it never earns back what the optimising compiler costs. Measured on a day
-of minute polls: 28 s of processor time instead of 60. Without that compiler Java keeps 48 MB for code, and a Spark that
-outgrows them hangs or fails at random: hence the size. They must be set before the JVM starts."""
+"""For a JVM that computes a few days and ends: it never earns back what the optimising compiler costs. Measured on a
+day of minute polls: 28 s of processor time instead of 60. Without that compiler Java keeps 48 MB for code, and a Spark
+that outgrows them hangs or fails at random: hence the size. They must be set before the JVM starts."""
 
 
 def check_session(frame: DataFrame) -> None:

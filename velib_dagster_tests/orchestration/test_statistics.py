@@ -18,6 +18,7 @@ from velib_dagster.orchestration.resources import Platform, Spark
 from velib_dagster.orchestration.statistics import ASSETS, RECOUNT, TWIN, WITHIN
 from velib_dagster.settings import Settings
 from velib_dagster.statistics import proof
+from velib_dagster.statistics.days import Days
 from velib_dagster.store.connect import connect
 from velib_dagster.store.migrate import migrate
 from velib_dagster_tests.archive.parts import TopicInMemory, spell
@@ -180,14 +181,47 @@ def test_a_day_among_others_in_one_run_is_the_one_it_is_alone(
     assert figures_by_day(settings) == together
 
 
+@pytest.fixture
+def dagster_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("dagster_home")
 def test_a_day_in_doubt_holds_no_other_up_in_a_backfill(
-    settings: Settings, four_days: list[date], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, four_days: list[date], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate(settings)
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     compute_wrongly(monkeypatch, four_days[3])
     done: list[int] = []
-    with pytest.raises(run_days.StatisticsFailedError, match=f"the statistics of {four_days[3]} failed; .* in doubt"):
+    words = f"the statistics of {four_days[2]}..{four_days[3]} failed; .* rows of {four_days[3]} stay as they were"
+    with pytest.raises(run_days.StatisticsFailedError, match=words):
         run_days.materialize_days(settings, reversed(four_days[2:]), done.append)
     assert done == [2]
     assert rows(settings, "SELECT DISTINCT day FROM computed_days") == [(four_days[2],)]
+    with dg.DagsterInstance.get() as instance:
+        for asset in ASSETS:
+            assert instance.get_materialized_partitions(dg.AssetKey(asset)) == {str(four_days[2])}
+
+
+def test_a_run_that_breaks_off_tells_of_the_days_that_it_wrote(
+    settings: Settings, four_days: list[date], dagster_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "SPELLS_AT_ONCE", 1)
+    right = proof.read
+
+    def interrupted(archive: Path, days: Days) -> proof.Spells:
+        if days.last == four_days[3]:
+            raise KeyboardInterrupt
+        return right(archive, days)
+
+    monkeypatch.setattr(proof, "read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_days.materialize_days(settings, four_days[1:], lambda _: None)
+    assert not run(settings, four_days[1], dagster_home / "one", four_days[3]).success
+    with dg.DagsterInstance.local_temp(str(dagster_home / "one")) as instance:
+        for asset in ASSETS:
+            told = instance.get_materialized_partitions(dg.AssetKey(asset))
+            assert told == {str(day) for day in four_days[1:3]}
+    assert rows(settings, "SELECT DISTINCT day FROM computed_days ORDER BY 1") == [(day,) for day in four_days[1:3]]

@@ -1,5 +1,5 @@
 -- DuckDB: station_hours counted again from the spells of recount/spells.sql.
-SELECT station_code, since - (wall - date_trunc('hour', wall)) AS hour_start, 
+SELECT station_code, day, since - (wall - date_trunc('hour', wall)) AS hour_start,
     sum(seconds) AS seconds,
     sum(if(served, seconds, 0)) AS seconds_in_service,
     sum(if(served AND bikes = 0, seconds, 0)) AS seconds_empty,
