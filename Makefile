@@ -25,7 +25,7 @@ run: setup  ## start everything: feed, Kafka, Spark, PostgreSQL, Dagster, MLflow
 
 DEMO ?= $(HOME)/.local/share/velib-dagster/demo
 demo: setup  ## a week of the simulated network through the whole chain: statistics, models; UP=1 leaves the pages open
-	@[ -d $(DEMO)/answers ] || .venv/bin/velib simulate --days 7 --every 300 --into $(DEMO)/answers
+	@[ -d $(DEMO)/answers ] || .venv/bin/velib simulate --stations 200 --days 7 --every 300 --into $(DEMO)/answers
 	@VELIB_FEED=simulated .venv/bin/velib backfill $(DEMO)/answers --home $(DEMO)/home
 	@.venv/bin/velib train --target full --horizons 15 --models logistic_lags,gbt_lags,forest_rich --home $(DEMO)/home
 	@[ -z "$(UP)" ] || exec .venv/bin/velib up --home $(DEMO)/home
