@@ -22,6 +22,7 @@ from velib_dagster.statistics.days import Days
 from velib_dagster.store.connect import connect
 from velib_dagster.store.migrate import migrate
 from velib_dagster_tests.archive.parts import TopicInMemory, spell
+from velib_dagster_tests.store.make_days import station_day, write
 
 pytestmark = [pytest.mark.postgres, pytest.mark.spark]
 DAY = date(2024, 11, 7)
@@ -127,15 +128,18 @@ def compute_wrongly(monkeypatch: pytest.MonkeyPatch, day: date) -> None:
 def test_a_day_in_doubt_keeps_its_old_rows_and_says_why(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(settings, DAY, tmp_path / "first").success
+    migrate(settings)
+    with connect(settings) as connection:
+        write(connection, "station_stats", DAY, station_days=[station_day(DAY)])
     before = rows(settings, "SELECT xmin::text, * FROM station_days ORDER BY station_code")
     compute_wrongly(monkeypatch, DAY)
-    result = run(settings, DAY, tmp_path / "second")
+    result = run(settings, DAY, tmp_path)
     assert not result.success
     assert not checks(result)["station_stats", TWIN]
     assert not checks(result)["station_stats", RECOUNT]
     assert checks(result)["zone_stats", TWIN]
     assert rows(settings, "SELECT xmin::text, * FROM station_days ORDER BY station_code") == before
+    assert len(before) == 1
 
 
 @pytest.fixture
