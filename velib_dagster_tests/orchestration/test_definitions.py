@@ -35,6 +35,7 @@ EDGES = {
     "station_forecasts": {"full_station_model", "empty_station_model", "live_station_windows"},
 }
 STATISTICS = ("station_stats", "zone_stats", "empty_stations", "full_stations")
+STATISTICS_KEYS = {dg.AssetKey(name) for name in STATISTICS}
 MODELS = ("full_station_model", "empty_station_model")
 MATERIALIZABLE = {
     *("raw_snapshots", "station_events", "csv_archive", "storage", "station_forecasts"),
@@ -111,6 +112,12 @@ def test_jobs_run_in_process_in_a_lane_of_their_own_and_end_in_time() -> None:
         assert int(job.tags["dagster/max_runtime"]) > 0
         lanes[name] = job.tags["velib/lane"]
     assert len(set(lanes.values())) == len(lanes)
+
+
+def test_a_backfill_of_statistics_takes_a_week_a_run_and_one_run_at_a_time() -> None:
+    (assets,) = (one for one in build_defs().assets or () if getattr(one, "keys", set()) >= STATISTICS_KEYS)
+    assert assets.backfill_policy == dg.BackfillPolicy.multi_run(7)
+    assert assets.op.pool == "statistics"
 
 
 @pytest.mark.parametrize(("automation", "status"), [(None, "STOPPED"), ("on", "RUNNING")])
