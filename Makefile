@@ -1,5 +1,5 @@
 # The two commands a newcomer needs: make run, make test. Both do all the set-up.
-.PHONY: setup run demo test test-fast lint lock notebook browser help
+.PHONY: setup run demo test test-long test-fast lint lock notebook browser help
 SHELL := /bin/bash
 PYTHON ?= python3
 UV = $(shell command -v uv || echo .uv/bin/uv)
@@ -30,11 +30,14 @@ demo: setup  ## a week of the simulated network through the whole chain: statist
 	@.venv/bin/velib train --target full --horizons 15 --models logistic_lags,gbt_lags,forest_rich --home $(DEMO)/home
 	@[ -z "$(UP)" ] || exec .venv/bin/velib up --home $(DEMO)/home
 
-test: setup browser  ## run every test, in two processes
-	.venv/bin/python -m pytest --numprocesses 2 $(PYTEST_ARGS)
+test: setup browser  ## run every test but the long ones, in two processes
+	.venv/bin/python -m pytest --numprocesses 2 -m "not long" $(PYTEST_ARGS)
+
+test-long: setup browser  ## the tests that take many minutes: chains of kills, a new home's first ten minutes
+	.venv/bin/python -m pytest -m long $(PYTEST_ARGS)
 
 test-fast: setup  ## the pure tests: seconds, no service
-	.venv/bin/python -m pytest -m "not kafka and not postgres and not spark and not platform and not browser" $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -m "not kafka and not postgres and not spark and not platform and not browser and not long" $(PYTEST_ARGS)
 
 notebook: setup  ## execute the notebooks over CSV=FILE, as velib export wrote it, and keep what they show
 	.venv/bin/python spark/notebooks/render.py $(CSV)

@@ -23,6 +23,8 @@ class PollKind(StrEnum):
     SHORT = "short"
     EMPTY = "empty"
     REPEATED = "repeated"
+    OUTDATED = "outdated"
+    SET_ASIDE = "set_aside"
 
     @property
     def usable(self) -> bool:
