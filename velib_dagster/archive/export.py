@@ -20,12 +20,12 @@ from velib_dagster.archive.errors import ArchiveError, disk_trouble
 from velib_dagster.archive.polls import PollTimes, usable_poll_times
 from velib_dagster.archive.reader import Days, committed_files, read_spells
 from velib_dagster.archive.rows import LINE_END, utc_text
+from velib_dagster.archive.spreadsheet import SHEET_ROWS, TOO_LONG, Value, cell
 from velib_dagster.events.records import CSV_HEADER, Spell
 from velib_dagster.files import sync_folder
 from velib_dagster.settings import CREDIT, Settings
 
 Rows = Literal["spells", "polls"]
-Value = str | float | int | bool | datetime | None
 
 _OF_THE_SPELL: Final = ("since", "until", "seconds")
 POLLS_HEADER: Final = (
@@ -54,13 +54,15 @@ def export(
     rows: Rows = "spells",
     excel: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Exported:
     """Write the archive, or some days or one station of it, to one CSV file, replacing it if it exists.
 
     `spells` gives one row a spell, in the order and columns of the archive. `polls` gives one row a station and
     usable poll within [since, until) of a spell, in the order of the spells. `excel` writes what a French Excel
-    opens by a double click: semicolons, decimal commas, a byte order mark. `on_progress` is told spells read,
-    spells to read.
+    opens by a double click: semicolons, a byte order mark, and cells that stay what they are (`spreadsheet.py`);
+    times are UTC in both. `on_progress` is told spells read, spells to read. `warn` is told, with `excel`, that the
+    rows are more than a sheet holds: before the first row is written where their number is known by then.
 
     Raises:
         EmptyArchiveError: the archive has no row yet.
@@ -71,6 +73,10 @@ def export(
     if target.absolute().parent.resolve() == settings.archive.resolve():
         msg = f"{target} lies in the archive itself, whose files only the archive writes: name a file elsewhere"
         raise ArchiveError(msg)
+    warn_of_excel = warn if excel else None
+    every_spell = rows == "spells" and station is None
+    if warn_of_excel and every_spell and _archived_rows(settings, days) >= SHEET_ROWS:
+        warn_of_excel(TOO_LONG)
     spells = _told(settings, days, station, on_progress)
     if rows == "polls":
         header, values = POLLS_HEADER, _poll_rows(spells, usable_poll_times(settings))
@@ -79,23 +85,29 @@ def export(
     with _appearing_whole(target) as file:
         # Excel takes the file for Windows-1252 without the mark.
         file.write("\ufeff" if excel else "")
-        text = _excel_text if excel else _text
+        text = cell if excel else _text
         out = csv.writer(file, delimiter=";" if excel else ",", lineterminator=LINE_END)
         out.writerow(header)
         count = 0
         for row in values:
             out.writerow([text(value) for value in row])
             count += 1
+            if warn_of_excel and not every_spell and count == SHEET_ROWS:
+                warn_of_excel(TOO_LONG)
         if count == 0:
             raise ArchiveError(_nothing(settings, days, station))
     return Exported(rows=count, path=target)
+
+
+def _archived_rows(settings: Settings, days: Days | None) -> int:
+    return sum(file.rows for file in committed_files(settings.archive, days))
 
 
 def _told(
     settings: Settings, days: Days | None, station: str | None, on_progress: Callable[[int, int], None] | None
 ) -> Iterator[Spell]:
     """The spells asked for, telling now and then how many of all were read."""
-    total = sum(file.rows for file in committed_files(settings.archive, days))
+    total = _archived_rows(settings, days)
     for done, spell in enumerate(read_spells(settings.archive, days), start=1):
         if on_progress is not None and (done % _TELL_EVERY == 0 or done == total):
             on_progress(done, total)
@@ -131,10 +143,6 @@ def _text(value: Value) -> str:
     if isinstance(value, datetime):
         return utc_text(value)
     return value if isinstance(value, str) else repr(value)
-
-
-def _excel_text(value: Value) -> str:
-    return repr(value).replace(".", ",") if isinstance(value, float) else _text(value)
 
 
 def _nothing(settings: Settings, days: Days | None, station: str | None) -> str:

@@ -1,7 +1,8 @@
 r"""The text of one archive row: a spell to a CSV line and back.
 
-RFC 4180 with CRLF line ends (Python's csv, pandas, DuckDB, Arrow, PostgreSQL and Spark read them without an
-option; a name that holds a line break needs Spark's `multiLine`, and one with quotes its `escape='"'`).
+RFC 4180 with CRLF line ends. Python's csv, DuckDB, PostgreSQL and Spark read it without an option; pandas needs
+`dtype={'station_code': str}` and Arrow `column_types={'station_code': pa.string()}`, since they take codes for numbers
+and drop leading zeros; a name that holds a line break needs Spark's `multiLine`, and one with quotes its `escape='"'`.
 Times are UTC like 2024-11-07T08:00:00Z, booleans true and false, an unknown value is an empty field.
 """
 

@@ -56,15 +56,16 @@ def produce(
     from velib_dagster.events.producer import publish
     from velib_dagster.events.records import PollRecord
     from velib_dagster.feed.poll import poll_once
+    from velib_dagster.store.terminal import plain
 
     settings = Settings.load(home, feed)
 
     def show(record: PollRecord) -> None:
-        console.print(
+        words = (
             f"{record.time:%Y-%m-%d %H:%M:%SZ}  {record.kind}  {record.changed} changed, {record.unchanged} unchanged, "
-            f"{record.spells} spells{'  ' + record.reason if record.reason else ''}",
-            highlight=False,
+            f"{record.spells} spells{'  ' + record.reason if record.reason else ''}"
         )
+        console.print(plain(words), highlight=False)
 
     def one() -> bool:
         snapshot = poll_once(settings)

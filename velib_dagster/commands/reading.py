@@ -7,7 +7,7 @@ import typer
 from rich.live import Live
 from rich.progress import Progress
 
-from velib_dagster.commands.shared import FeedName, Home, console, days_of, errors
+from velib_dagster.commands.shared import FeedName, Home, console, days_of, errors, say
 from velib_dagster.settings import CREDIT, Settings, VelibError
 from velib_dagster.stopping import asks_to_stop
 
@@ -42,7 +42,10 @@ def stats(
     as_sql: Annotated[
         bool, typer.Option("--sql", help="Print the PostgreSQL statement instead of running it.")
     ] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write all columns to this CSV file.")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Write all columns to this CSV file; in pandas, dtype={'station_code': str}."),
+    ] = None,
     top: Annotated[
         int | None, typer.Option(help="How many rows. Default: 20 in the terminal, else all.", min=1)
     ] = None,
@@ -80,11 +83,14 @@ def export(
     ] = None,
     station: Annotated[str | None, typer.Option(help="One station by its code.")] = None,
     rows: Annotated[str, typer.Option(help="spells: one row a spell; polls: one row a station and poll.")] = "spells",
-    excel: Annotated[bool, typer.Option("--excel", help="Semicolons, decimal commas and a byte order mark.")] = False,
+    excel: Annotated[
+        bool,
+        typer.Option("--excel", help="For a French Excel: semicolons, decimal commas, no formulas; 1 and 0; UTC."),
+    ] = False,
     home: Home = None,
     feed: FeedName = None,
 ) -> None:
-    """Write the archive as one CSV file."""
+    """Write the archive as one CSV file. In pandas: read_csv(FILE, dtype={'station_code': str})."""
     from velib_dagster.archive.export import export as write
 
     if rows not in {"spells", "polls"}:
@@ -99,6 +105,8 @@ def export(
             rows="polls" if rows == "polls" else "spells",
             excel=excel,
             on_progress=lambda read, total: progress.update(task, completed=read, total=total),
+            warn=say,
         )
-    console.print(f"{done.rows} rows in {done.path}", highlight=False, soft_wrap=True)
+    times = "; times are UTC" if excel else ""
+    console.print(f"{done.rows} rows in {done.path}{times}", highlight=False, soft_wrap=True)
     console.print(CREDIT, style="dim")

@@ -16,8 +16,9 @@ from rich.text import Text
 from velib_dagster.settings import VelibError
 from velib_dagster.stopping import asks_to_stop
 
-console = Console()
-errors = Console(stderr=True)
+console = Console(markup=False, emoji=False)
+errors = Console(stderr=True, markup=False, emoji=False)
+"""What is printed quotes names and paths of other people: square brackets and colons in them are no markup."""
 
 Home = Annotated[
     Path | None,

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from velib_dagster.forecast.run import Report, figures, verdicts
 from velib_dagster.settings import CREDIT
+from velib_dagster.store.terminal import plain
 
 
 def report_tables(report: Report, *, simulated: bool) -> Iterator[RenderableType]:
@@ -25,7 +26,7 @@ def report_tables(report: Report, *, simulated: bool) -> Iterator[RenderableType
             table.add_column(name.replace("_", " "), justify="left" if name == "score" else "right")
         for row in rows:
             cells = ["–" if row[name] is None else str(row[name]) for name in names]
-            table.add_row(f"{cells[0]} {row['champion']}".strip(), *cells[1:])
+            table.add_row(*(plain(text) for text in (f"{cells[0]} {row['champion']}".strip(), *cells[1:])))
         yield table
     for words in verdicts(report):
         yield Text(words)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 import psutil
 from rich.table import Table
+from rich.text import Text
 
 from velib_dagster.archive.errors import ArchiveError
 from velib_dagster.archive.reader import archived_through, committed_files
@@ -24,6 +25,7 @@ from velib_dagster.runtime.process import START_TOLERANCE_SECONDS
 from velib_dagster.settings import LOOPBACK, Settings
 from velib_dagster.store.connect import StoreError, connect
 from velib_dagster.store.reads import Counts, QueryProgress, counts, progress
+from velib_dagster.store.terminal import plain
 
 _PROBE_SECONDS: Final = 2.0
 _PROCESSES: Final = {
@@ -73,13 +75,13 @@ class PlatformStatus:
     def table(self) -> Table:
         """For people."""
         title = f"{self.feed}{' (SIMULATED)' if self.simulated else ''} in {self.home}"
-        table = Table(title=title, show_header=False, title_justify="left")
+        table = Table(title=plain(title), show_header=False, title_justify="left")
         for part in self.parts:
-            table.add_row(part.name, "[green]up[/green]" if part.up else "[red]down[/red]", part.where)
+            table.add_row(part.name, Text("up", "green") if part.up else Text("down", "red"), plain(part.where))
         if self.last_poll is not None:
             poll = self.last_poll
             words = f"{poll.kind}, {poll.reports} stations, {poll.changed} changed"
-            table.add_row("last poll", f"{poll.time:%Y-%m-%d %H:%M:%SZ}", f"{words} {poll.reason}".strip())
+            table.add_row("last poll", f"{poll.time:%Y-%m-%d %H:%M:%SZ}", plain(f"{words} {poll.reason}".strip()))
         table.add_row("snapshots waiting", str(self.waiting), "not yet in Kafka")
         for query in self.queries:
             table.add_row(f"query {query.query}", f"batch {query.batch_id}", f"{query.updated_at:%Y-%m-%d %H:%M:%SZ}")
@@ -92,7 +94,7 @@ class PlatformStatus:
         through = f"{self.archived_through:%Y-%m-%d %H:%M:%SZ}" if self.archived_through else "nothing yet"
         table.add_row("CSV archive", through, f"{self.archive_bytes / 1e6:.1f} MB")
         for problem in self.problems:
-            table.add_row("[red]problem[/red]", "", problem)
+            table.add_row(Text("problem", "red"), "", plain(problem))
         return table
 
 

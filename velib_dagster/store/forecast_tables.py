@@ -9,6 +9,7 @@ from rich.table import Table
 from velib_dagster.settings import CREDIT, Settings, VelibError
 from velib_dagster.store.connect import connect
 from velib_dagster.store.forecasts import day_scores, risks_now
+from velib_dagster.store.terminal import plain
 
 SCORE_DAYS = 7
 
@@ -45,8 +46,8 @@ def risk_table(
         table.add_column(name, justify="left" if name in {"station", "zone"} else "right")
     for row in found[:top]:
         table.add_row(
-            f"{row.station_code} {row.name}",
-            row.zone,
+            plain(f"{row.station_code} {row.name}"),
+            plain(row.zone),
             f"{row.target_at.astimezone(settings.feed.zone_info):%H:%M}",
             f"{row.horizon_minutes} min",
             str(row.bikes),

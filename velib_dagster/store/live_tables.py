@@ -8,6 +8,7 @@ from rich.table import Table
 from velib_dagster.settings import CREDIT, Settings
 from velib_dagster.store.connect import connect
 from velib_dagster.store.reads import latest_station_means, latest_zone_means
+from velib_dagster.store.terminal import plain
 
 
 def live_table(settings: Settings, station: str | None, zone: str | None) -> Table:
@@ -23,13 +24,13 @@ def live_table(settings: Settings, station: str | None, zone: str | None) -> Tab
         title += " " + " – ".join(f"{moment:%Y-%m-%d %H:%M}" for moment in window)
     else:
         title += ": no complete window yet (the first takes up to 20 minutes)"
-    table = Table(title=title, caption=CREDIT if not settings.feed.simulated else None)
+    table = Table(title=plain(title), caption=CREDIT if not settings.feed.simulated else None)
     table.add_column("station" if station or zone else "zone")
     for name in ("bikes", "mechanical", "e-bikes", "free docks", "occupancy", "empty", "full"):
         table.add_column(name, justify="right")
     for mean in means:
         table.add_row(
-            f"{mean.key} {mean.name or ''}".strip(),
+            plain(f"{mean.key} {mean.name or ''}".strip()),
             *(_number(v) for v in (mean.bikes_mean, mean.mechanical_mean, mean.ebike_mean, mean.docks_mean)),
             *(_share(v) for v in (mean.occupancy_mean, mean.empty_share, mean.full_share)),
         )

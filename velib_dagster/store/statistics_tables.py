@@ -30,6 +30,7 @@ from velib_dagster.store.statistics_reads import (
     troubled_stations,
     zone_figures,
 )
+from velib_dagster.store.terminal import plain
 from velib_dagster.store.upsert import Connection
 
 USUAL_TOP: Final = 20
@@ -113,7 +114,7 @@ def table(settings: Settings, subject: Subject, days: Days | None, top: int | No
     for number, name in enumerate(head):
         made.add_column(name, justify="left" if number == 0 or name == "zone" else "right")
     for row in shown:
-        made.add_row(*row)
+        made.add_row(*(plain(text) for text in row))
     return made
 
 

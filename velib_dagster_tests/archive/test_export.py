@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 
 from velib_dagster.archive.errors import ArchiveError, EmptyArchiveError
 from velib_dagster.archive.export import POLLS_HEADER, Exported, export
+from velib_dagster.archive.spreadsheet import TOO_LONG
 from velib_dagster.archive.writer import archive_once, archive_topic
 from velib_dagster.events.records import PollRecord
 from velib_dagster.events.topics import admin
@@ -90,7 +91,35 @@ def test_excel_gets_semicolons_decimal_commas_and_a_byte_order_mark(settings: Se
     assert content.count(b"\r\n") == 4
     rows = rows_of(target, ";", "utf-8-sig")
     assert [row["name"] for row in rows] == names
-    assert (rows[0]["lat"], rows[0]["lon"], rows[0]["since"]) == ("48,86", "2,27", "2024-11-07T08:00:00Z")
+    assert (rows[0]["lat"], rows[0]["lon"], rows[0]["since"]) == ("48,86", "2,27", "2024-11-07 08:00:00")
+    assert (rows[0]["is_installed"], rows[0]["last_reported"]) == ("1", "2024-11-07 07:02:11")
+
+
+def test_excel_alone_defuses_formulas(settings: Settings, tmp_path: Path) -> None:
+    formula = '=HYPERLINK("http://x.example";"Open")'
+    archive_topic(settings.archive, TopicInMemory([spell(name=formula, lon=-4.85)]), "Europe/Paris")
+    target = tmp_path / "out.csv"
+    export(settings, target)
+    assert rows_of(target)[0]["name"] == formula
+    export(settings, target, excel=True)
+    [row] = rows_of(target, ";", "utf-8-sig")
+    assert (row["name"], row["lon"]) == (f"'{formula}", "-4,85")
+
+
+@pytest.mark.parametrize("station", [None, "1003"])
+def test_more_rows_than_a_sheet_are_told_first_and_for_excel_alone(
+    station: str | None, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive_topic(settings.archive, TopicInMemory(many(900)), "Europe/Paris")
+    rows = 900 if station is None else 30
+    told: list[str] = []
+    for limit, excel, warned in ((rows, True, True), (rows + 1, True, False), (rows, False, False)):
+        monkeypatch.setattr("velib_dagster.archive.export.SHEET_ROWS", limit)
+        done = export(settings, tmp_path / "out.csv", station=station, excel=excel, warn=told.append)
+        assert done.rows == rows
+        assert told == ([TOO_LONG] if warned else [])
+        told.clear()
+    assert "1,048,576" in TOO_LONG
 
 
 def test_an_archive_without_a_row_and_a_folder_that_is_not_there_are_said(settings: Settings, tmp_path: Path) -> None:
