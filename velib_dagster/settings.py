@@ -103,6 +103,7 @@ class Settings:
     feed: Feed
     ports: dict[str, int] = field(default_factory=dict)
     kafka_address: str | None = None
+    kafka_security: Path | None = None
     postgres_address: str | None = None
     mlflow_address: str | None = None
     mlflow_public: str | None = None
@@ -153,11 +154,13 @@ class Settings:
             max_hold_seconds=_whole_number("VELIB_MAX_HOLD_SECONDS", feed_settings.max_hold_seconds, 60),
         )
         zones, dagster_files = env.get("VELIB_ZONES"), env.get("VELIB_DAGSTER_FILES")
+        kafka_security = env.get("VELIB_KAFKA_SECURITY")
         return cls(
             home=home_path,
             feed=feed_settings,
             ports={**ports, **_ports(env.get("VELIB_PORTS", ""))},
             kafka_address=env.get("VELIB_KAFKA") or None,
+            kafka_security=Path(kafka_security).expanduser().absolute() if kafka_security else None,
             postgres_address=env.get("VELIB_POSTGRES") or None,
             mlflow_address=env.get("VELIB_MLFLOW") or None,
             mlflow_public=env.get("VELIB_MLFLOW_PUBLIC") or None,

@@ -14,6 +14,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from velib_dagster.events.kafka_security import client_security
 from velib_dagster.settings import Settings, VelibError
 
 _SECONDS: Final = 20.0
@@ -48,8 +49,16 @@ class KafkaIdentity:
 
 
 def client_config(settings: Settings) -> dict[str, str | int]:
-    """What every Kafka client of the platform needs to connect."""
-    return {"bootstrap.servers": settings.kafka, "client.id": f"velib-dagster-{settings.feed.name}"}
+    """What every Kafka client of the platform needs to connect and to log in.
+
+    Raises:
+        SettingsError: what is to be read for the login can't be.
+    """
+    return {
+        "bootstrap.servers": settings.kafka,
+        "client.id": f"velib-dagster-{settings.feed.name}",
+        **client_security(settings),
+    }
 
 
 def admin(settings: Settings) -> AdminClient:

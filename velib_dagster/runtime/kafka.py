@@ -12,6 +12,8 @@ from typing import Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from velib_dagster.events.kafka_security import USER, login_line
+from velib_dagster.events.topics import client_config
 from velib_dagster.files import write_atomically
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.jars import Tell, folder_of
@@ -23,11 +25,17 @@ from velib_dagster.settings import LOOPBACK, Settings
 _PROPERTIES: Final = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners=CLIENTS://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=CLIENTS://{host}:{port}
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=CLIENTS
+# On both: other users of this machine reach loopback too.
+listener.security.protocol.map=CLIENTS:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
+sasl.mechanism.controller.protocol=PLAIN
+listener.name.clients.plain.sasl.jaas.config={login}
+listener.name.controller.plain.sasl.jaas.config={login}
 log.dir={data}
 default.replication.factor=1
 min.insync.replicas=1
@@ -94,13 +102,15 @@ def prepare(settings: Settings, program: str, classpath: str) -> None:
     folder = settings.home / "kafka"
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "data"
+    password = settings.secret("kafka")
     properties = _PROPERTIES.format(
         host=LOOPBACK,
         port=settings.port("kafka"),
         controller=settings.port("kafka_controller"),
         data=str(data).replace("\\", "\\\\"),
+        login=login_line("PLAIN", USER, password, {USER: password}),
     )
-    write_atomically(folder / "server.properties", properties.encode())
+    write_atomically(folder / "server.properties", properties.encode(), mode=0o600)
     write_atomically(folder / "log4j2.xml", _LOGGING.encode())
     if (data / "meta.properties").exists():
         return
@@ -131,7 +141,7 @@ def is_ready(settings: Settings) -> bool:
     if settings.kafka_address is None and not answers(settings.port("kafka")):
         return False
     # The client logs each refused connection on stderr, which is no news while waiting.
-    client = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0, "socket.timeout.ms": 3000})
+    client = AdminClient({**client_config(settings), "log_level": 0, "socket.timeout.ms": 3000})
     try:
         return bool(client.list_topics(timeout=3).brokers)
     except KafkaException:

@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 
+from velib_dagster.events.kafka_security import java_security
 from velib_dagster.events.records import Spell
 from velib_dagster.events.topics import ensure_topics
 from velib_dagster.settings import LOOPBACK, Settings
@@ -120,6 +121,18 @@ def session(settings: Settings, jars: Sequence[Path] = (), master: str | None = 
     return spark
 
 
+def kafka_options(settings: Settings) -> dict[str, str]:
+    """What Spark's Kafka source needs to connect and to log in.
+
+    Raises:
+        SettingsError: what is to be read for the login can't be.
+    """
+    return {
+        "kafka.bootstrap.servers": settings.kafka,
+        **{f"kafka.{name}": value for name, value in java_security(settings).items()},
+    }
+
+
 class _Job:
     def __init__(self, settings: Settings, spark: SparkSession, stop: threading.Event) -> None:
         self._settings = settings
@@ -153,7 +166,7 @@ class _Job:
     def _topic(self, query: str, *, headers: bool = False) -> DataFrame:
         return (
             self._spark.readStream.format("kafka")
-            .option("kafka.bootstrap.servers", self._settings.kafka)
+            .options(**kafka_options(self._settings))
             .option("kafka.isolation.level", "read_committed")
             .option("subscribe", self._settings.topic(QUERIES[query]))
             .option("startingOffsets", "earliest")

@@ -202,7 +202,9 @@ def broker(service: Service, settings: Settings, rewrite: dict[str, str]) -> Par
             capture_output=True,
         )
 
-    return replace(part, prepare=prepare)
+    # The image's broker is on the containers' own network and asks for no login.
+    plain = replace(settings, kafka_address=settings.kafka)
+    return replace(part, prepare=prepare, ready=lambda: kafka.is_ready(plain))
 
 
 def database(service: Service, settings: Settings) -> Part:

@@ -13,10 +13,12 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from rich.console import Console
 
+from velib_dagster.events.kafka_security import client_security
+from velib_dagster.events.topics import client_config
 from velib_dagster.runtime import dagster_services, kafka, lock, mlflow, postgres, reach
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.identity import before_exec, unprivileged_user
@@ -37,7 +39,7 @@ def own(tmp_path: Path) -> Settings:
 
 def records(settings: Settings, topic: str) -> list[bytes]:
     consumer = Consumer(
-        {"bootstrap.servers": settings.kafka, "group.id": "test", "auto.offset.reset": "earliest"}
+        {**client_config(settings), "group.id": "test", "auto.offset.reset": "earliest"}
         | {"enable.partition.eof": True}
     )
     consumer.subscribe([topic])
@@ -52,7 +54,7 @@ def records(settings: Settings, topic: str) -> list[bytes]:
 
 
 def send(settings: Settings, topic: str, *values: bytes) -> None:
-    producer = Producer({"bootstrap.servers": settings.kafka, "acks": "all"})
+    producer = Producer({**client_config(settings), "acks": "all"})
     for value in values:
         producer.produce(topic, value)
     assert producer.flush(20) == 0
@@ -61,7 +63,7 @@ def send(settings: Settings, topic: str, *values: bytes) -> None:
 @pytest.mark.kafka
 def test_an_acknowledged_record_survives_a_kill_of_the_broker(own: Settings) -> None:
     with running(kafka.broker(own), own.home) as child:
-        client = AdminClient({"bootstrap.servers": own.kafka})
+        client = AdminClient(client_config(own))
         client.create_topics([NewTopic("t", 1)])["t"].result()
         send(own, "t", b"1", b"2")
         assert child.process is not None
@@ -80,6 +82,36 @@ def test_the_broker_listens_on_loopback_only(kafka_settings: Settings) -> None:
     port = kafka_settings.port("kafka")
     bound = {c.laddr.ip for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == port}
     assert {address.removeprefix("::ffff:") for address in bound} == {"127.0.0.1"}
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("listener", ["kafka", "kafka_controller"])
+def test_nobody_without_the_home_s_password_gets_in(kafka_settings: Settings, listener: str) -> None:
+    at = {"bootstrap.servers": f"127.0.0.1:{kafka_settings.port(listener)}", "log_level": 0, "socket.timeout.ms": 1000}
+    for wrong in ({}, {"sasl.password": "guessed"}):
+        login = {**client_config(kafka_settings), **at, **wrong} if wrong else at
+        with pytest.raises(KafkaException):
+            AdminClient(login).list_topics(timeout=1.5)
+
+
+@pytest.mark.kafka
+def test_a_home_whose_broker_asked_for_no_login_goes_on_with_its_records(own: Settings) -> None:
+    part = kafka.broker(own)
+    before = replace(own, kafka_address=own.kafka)
+
+    def prepare() -> None:
+        assert part.prepare is not None
+        part.prepare()
+        path = own.home / "kafka" / "server.properties"
+        lines = path.read_text().replace("SASL_PLAINTEXT", "PLAINTEXT").replace("CLIENTS", "PLAINTEXT").splitlines()
+        path.write_text("\n".join(line for line in lines if "sasl" not in line))
+
+    with running(replace(part, prepare=prepare, ready=lambda: kafka.is_ready(before)), own.home):
+        client = AdminClient(client_config(before))
+        client.create_topics([NewTopic("t", 1)])["t"].result()
+        send(before, "t", b"1")
+    with running(kafka.broker(own), own.home):
+        assert records(own, "t") == [b"1"]
 
 
 @pytest.mark.postgres
@@ -236,10 +268,13 @@ def test_given_addresses_are_used_and_nothing_is_started(
 ) -> None:
     fresh = fresh_feed(services)
     monkeypatch.setenv("VELIB_POSTGRES_PASSWORD", services.secret("postgres"))
+    security = fresh.home / "kafka.properties"
+    security.write_text("".join(f"{name}={value}\n" for name, value in client_security(services).items()))
     outside = replace(
         fresh,
         ports={},
         kafka_address=services.kafka,
+        kafka_security=security,
         postgres_address=f"postgresql://platform@127.0.0.1:{services.port('postgres')}",
     )
     with run_services(outside, ("kafka", "postgres")) as ready:
