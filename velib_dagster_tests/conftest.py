@@ -6,6 +6,7 @@ database of its own asks `fresh_feed` for settings with another feed name. No te
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -58,12 +59,16 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> None:
+def no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A platform that the environment names (VELIB_HOME, VELIB_KAFKA …), or this user's own, must not be touched."""
     for name in list(os.environ):
         if name.startswith("VELIB_") and name not in KEPT_VARIABLES:
             del os.environ[name]
     os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
+    # Not below pytest's own folder, which is closed to PostgreSQL's user.
+    with tempfile.TemporaryDirectory(prefix="velib-pg-") as folder:
+        os.environ["VELIB_PG_DATA"] = folder
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,8 @@ def java_security(settings: Settings) -> dict[str, str]:
         SettingsError: as `client_security`, or a certificate's file can't be read.
     """
     given = client_security(settings)
-    found = {name: given[name] for name in ("security.protocol", "sasl.mechanism", "ssl.key.password") if name in given}
+    same = ("security.protocol", "sasl.mechanism", "ssl.key.password")
+    found: dict[str, str] = {name: given[name] for name in same if name in given}
     if mechanism := given.get("sasl.mechanism"):
         found["sasl.jaas.config"] = login_line(mechanism, given["sasl.username"], given["sasl.password"])
     if authority := given.get("ssl.ca.location"):

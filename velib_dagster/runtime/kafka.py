@@ -88,7 +88,7 @@ def broker(settings: Settings, tell: Tell | None = None) -> Part:
         ready=lambda: is_ready(settings),
         ports=(settings.port("kafka"), settings.port("kafka_controller")),
         prepare=lambda: prepare(settings, program, classpath),
-        ready_seconds=60,
+        ready_seconds=180,
         stop_seconds=6,
     )
 

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -65,19 +64,16 @@ def binaries() -> Path:
 def server(settings: Settings) -> Part:
     """The PostgreSQL of this home.
 
-    As root it runs as the data folder's owner (nobody in a new home), since PostgreSQL refuses root.
+    As root it runs as the data folder's owner (nobody in a new home), since PostgreSQL refuses root, and its data is
+    where that user can reach it.
 
     Raises:
-        PlatformError: no programs.
+        PlatformError: no programs, or no place for the data.
     """
     programs, folder, user = binaries(), settings.home / "postgres", None
     if is_root():
-        user = unprivileged_user()
-        if user.capability is None:
-            programs, folder = reach.programs_for(programs), reach.folder_for(folder)
-        data = folder / "data"
-        if data.exists() and data.stat().st_uid != 0:
-            user = replace(user, uid=data.stat().st_uid, gid=data.stat().st_gid)
+        programs, folder = reach.programs_for(programs), reach.folder_for(folder)
+        user = _owner(settings.home / "postgres" / "data", folder / "data") or unprivileged_user()
     configuration = folder / "postgresql.conf"
     return Part(
         name="postgres",
@@ -88,7 +84,7 @@ def server(settings: Settings) -> Part:
         ports=(settings.port("postgres"),),
         user=user,
         prepare=lambda: prepare(settings, programs, folder, user),
-        ready_seconds=60,
+        ready_seconds=180,
         # After a kill its children must leave shared memory before a new one may start.
         tries=30,
         # Fast shutdown; SIGTERM would wait for every client to leave.
@@ -97,13 +93,26 @@ def server(settings: Settings) -> Part:
     )
 
 
+def _owner(*places: Path) -> User | None:
+    """Whose the data is, at the first of the places that has it; None where it has no owner but root."""
+    for data in places:
+        if data.exists() and data.stat().st_uid != 0:
+            return User(data.stat().st_uid, data.stat().st_gid)
+    return None
+
+
 def prepare(settings: Settings, programs: Path, folder: Path, user: User | None) -> None:
     """Write the server's configuration and, once, make its cluster; refuse one of another major version.
 
     Raises:
         PlatformError: initdb failed, with its words, or the version does not fit.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        if user is not None:
+            folder.chmod(0o711)  # root's own mask may be stricter
+    if folder != settings.home / "postgres":
+        reach.move_data(settings.home / "postgres", folder)
     configuration = _CONFIGURATION.format(host=LOOPBACK, port=settings.port("postgres"))
     write_atomically(folder / "postgresql.conf", configuration.encode())
     data = folder / "data"

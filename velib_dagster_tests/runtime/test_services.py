@@ -1,5 +1,6 @@
 """Kafka and PostgreSQL start, answer, survive a kill and stop; as root and as another user; both are the real ones."""
 
+import errno
 import os
 import shutil
 import stat
@@ -21,7 +22,7 @@ from velib_dagster.events.kafka_security import client_security
 from velib_dagster.events.topics import client_config
 from velib_dagster.runtime import dagster_services, kafka, lock, mlflow, postgres, reach
 from velib_dagster.runtime.errors import PlatformError
-from velib_dagster.runtime.identity import before_exec, unprivileged_user
+from velib_dagster.runtime.identity import unprivileged_user
 from velib_dagster.runtime.new_home import set_up
 from velib_dagster.runtime.process import running
 from velib_dagster.runtime.services import needed_services
@@ -29,6 +30,11 @@ from velib_dagster.runtime.services import services as run_services
 from velib_dagster.settings import Feed, Settings, cache_root
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+AS_NOBODY = (
+    *("setpriv", f"--reuid={unprivileged_user().uid}", f"--regid={unprivileged_user().gid}", "--clear-groups"),
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+)
+"""Runs a program as another user, who may read this machine's Python even where root's folders are closed."""
 
 
 @pytest.fixture
@@ -187,10 +193,9 @@ def test_an_ordinary_user_runs_both_as_itself(monkeypatch: pytest.MonkeyPatch) -
     with tempfile.TemporaryDirectory() as home:
         os.chown(home, user.uid, user.gid)
         answer = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("run_stores.py")), home],
+            [*AS_NOBODY, sys.executable, str(Path(__file__).with_name("run_stores.py")), home],
             env={**os.environ, "HOME": home},
             cwd=Path(__file__).parents[2],
-            preexec_fn=before_exec(os.getpid(), user),
             capture_output=True,
             text=True,
             timeout=120,
@@ -208,9 +213,8 @@ def test_a_user_without_write_permission_is_told_so(tmp_path: Path) -> None:
         "with services(Settings(home=Path(sys.argv[1]), feed=Feed('f', '')), ('postgres',)): pass"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "closed" / "home")],
+        [*AS_NOBODY, sys.executable, "-c", code, str(tmp_path / "closed" / "home")],
         cwd=Path(__file__).parents[2],
-        preexec_fn=before_exec(os.getpid(), unprivileged_user()),
         capture_output=True,
         text=True,
         check=False,
@@ -221,16 +225,16 @@ def test_a_user_without_write_permission_is_told_so(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 8 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
+def small_disk() -> Iterator[Path]:
+    """A disk of 8 MB, which every user can reach."""
+    folder = Path(tempfile.mkdtemp())
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, check=False)
     if mounted.returncode != 0:
         pytest.skip("a small disk can't be mounted here")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
+    folder.rmdir()
 
 
 @as_root
@@ -242,23 +246,83 @@ def test_a_full_disk_is_said_in_words(small_disk: Path) -> None:
         pass
 
 
+@pytest.fixture
+def closed_home(tmp_path: Path) -> Settings:
+    """Settings of a home that nobody but root can reach."""
+    tmp_path.chmod(0o700)
+    return set_up(Settings(home=tmp_path / "home", feed=Feed("f", "")))
+
+
+@pytest.fixture
+def common(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for data that root's home would close off."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o711)
+    monkeypatch.setenv("VELIB_PG_DATA", str(folder))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def answer(settings: Settings, statement: str) -> object:
+    with running(postgres.server(settings), settings.home) as child:
+        assert child.process is not None
+        assert set(psutil.Process(child.process.pid).uids()) == {unprivileged_user().uid}
+        with psycopg.connect(settings.postgres("postgres")) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchone() if cursor.description else None
+
+
 @as_root
 @pytest.mark.postgres
-def test_root_without_privileges_to_keep_uses_places_within_reach(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_under_root_the_data_is_where_its_own_user_can_reach_it(closed_home: Settings, common: Path) -> None:
+    answer(closed_home, "create table t as select 7 as x")
+    (place,) = (path.parent for path in common.glob("*/data"))
+    assert place.stat().st_mode & stat.S_IXOTH
+    assert not (closed_home.home / "postgres" / "data").exists()
+    moved = closed_home.home.rename(closed_home.home.with_name("elsewhere"))
+    assert answer(replace(closed_home, home=moved), "select x from t") == (7,)
+
+
+@as_root
+@pytest.mark.postgres
+@pytest.mark.parametrize("other_disk", [False, True])
+def test_data_of_an_earlier_version_moves_once_and_an_interrupted_move_goes_on(
+    closed_home: Settings, common: Path, monkeypatch: pytest.MonkeyPatch, other_disk: bool
 ) -> None:
-    tmp_path.chmod(0o700)
-    common = Path(tempfile.mkdtemp(dir=reach.COMMON))
-    common.chmod(0o711)
-    monkeypatch.setattr(reach, "COMMON", common)
-    monkeypatch.setattr(postgres, "unprivileged_user", lambda: replace(unprivileged_user(), capability=None))
-    settings = set_up(Settings(home=tmp_path / "home", feed=Feed("f", "")))
-    try:
-        with running(postgres.server(settings), settings.home) as child:
-            assert str(common) in child.part.argv[2]
-            assert postgres.is_ready(settings)
-    finally:
-        shutil.rmtree(common)
+    folder = closed_home.home / "postgres"
+    answer(closed_home, "create table t as select 7 as x")
+    (data,) = common.glob("*/data")
+    shutil.move(data, folder / "data")
+    (folder / reach.POINTER).unlink()
+    if other_disk:
+        place = reach.folder_for(folder)
+        place.mkdir()
+        (place / "data.moving").mkdir()  # what a killed copy leaves
+        monkeypatch.setattr(Path, "rename", renamed_on_one_disk(folder / "data"))
+    assert answer(closed_home, "select x from t") == (7,)
+    assert not (folder / "data").exists()
+    (folder / "data").mkdir()  # what is left where the old data was being removed
+    assert answer(closed_home, "select x from t") == (7,)
+    assert not (folder / "data").exists()
+
+
+def renamed_on_one_disk(other: Path) -> Callable[[Path, Path], Path]:
+    """`Path.rename` where `other` lies on another disk than everything else."""
+    rename = Path.rename
+
+    def one_disk(path: Path, target: Path) -> Path:
+        if path == other:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return rename(path, target)
+
+    return one_disk
+
+
+@as_root
+def test_a_common_folder_of_somebody_else_is_refused(common: Path) -> None:
+    os.chown(common, unprivileged_user().uid, -1)
+    with pytest.raises(PlatformError, match=r"belongs to somebody else.*VELIB_PG_DATA"):
+        reach.common_folder()
 
 
 @pytest.mark.kafka
