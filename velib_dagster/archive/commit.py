@@ -41,13 +41,16 @@ class FileLength(msgspec.Struct, frozen=True):
 class Commit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """State of the archive: every record below `next_offset` is in `files` once, and nothing else is.
 
-    `through` is the latest end of an archived spell. `timezone` decides which day a spell belongs to.
+    `through` is the latest end of an archived spell. `timezone` decides which day a spell belongs to. `poll` is the
+    newest poll (by the records' header) whose spells are archived, all of them: what comes of it or of an earlier one
+    behind `next_offset` is there already.
     """
 
     source: Source
     timezone: str
     next_offset: int
     through: datetime | None = None
+    poll: str | None = None
     files: dict[date, FileLength] = {}
 
     @property

@@ -39,14 +39,16 @@ def usable_poll_times(settings: Settings) -> PollTimes:
         first, end = topic.bounds()
         for batch in topic.read(first, end):
             for record in batch:
+                if record.value is None:
+                    continue  # it only closes a transaction
                 poll = _poll(record.value, record.offset, topic.name)
                 usable[poll.snapshot] = poll.time if poll.kind.usable else None
     return PollTimes(tuple(sorted({time for time in usable.values() if time is not None})), first == 0)
 
 
-def _poll(value: bytes | None, offset: int, topic: str) -> PollRecord:
+def _poll(value: bytes, offset: int, topic: str) -> PollRecord:
     try:
-        return decode_poll(value or b"")
+        return decode_poll(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         msg = f"the record at offset {offset} of {topic} is no poll ({error}): something else wrote it"
         raise ArchiveError(msg) from error

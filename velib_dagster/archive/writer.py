@@ -8,8 +8,10 @@ byte for byte that of an undisturbed run. Called by `velib archive` and the asse
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -48,7 +50,7 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True):
 
     `files` are the day files that got rows, `rows` how many; `next_offset` is where the next run begins, `lag`
     how many offsets were written behind it, committed or not (0: all is archived), `through` the latest end of
-    any archived spell, None while there is none.
+    any archived spell, None while there is none. `repeated` counts records of polls that were archived before.
     """
 
     files: tuple[Path, ...]
@@ -56,6 +58,7 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True):
     next_offset: int
     lag: int
     through: datetime | None
+    repeated: int = 0
 
 
 Progress = Callable[[int, int], None]
@@ -155,23 +158,32 @@ def archive_topic(
         check_lengths(folder, commit)
         start = _start(folder, commit, source, timezone, first, end, accept_missing)
     cut_back(folder, commit, HEADER_LINE)
-    step = _Step(folder, commit, ZoneInfo(timezone))
+    step = _Step(folder, commit, ZoneInfo(timezone), step_rows)
     for batch in topic.read(start, end):
-        step.add(_spells(batch, source.topic), batch[-1].offset + 1)
-        if step.rows >= step_rows or step.bytes >= STEP_BYTES:
-            step.commit()
+        for poll, records in groupby(batch, key=attrgetter("poll")):
+            # Only between polls: one that comes again is then there whole or not at all.
+            if step.is_full and (poll is None or poll != step.poll):
+                step.commit()
+            step.add(poll, tuple(records))
         if on_progress is not None:
             on_progress(batch[-1].offset + 1 - start, end - start)
     step.reach(end)
     step.commit()
     if on_progress is not None and end > start:
         on_progress(end - start, end - start)
+    if step.repeated:
+        _log.warning(
+            "%s: %d records of polls that are archived already came again and were passed over",
+            source.topic,
+            step.repeated,
+        )
     return Archived(
         files=tuple(day_path(folder, day) for day in sorted(step.written)),
         rows=step.done.rows - commit.rows,
         next_offset=end,
         lag=topic.written() - end,
         through=step.done.through,
+        repeated=step.repeated,
     )
 
 
@@ -217,10 +229,12 @@ def _in_words(source: Source) -> str:
     return f"{source.topic} (id {source.topic_id}) of the cluster {source.cluster_id}"
 
 
-def _spells(batch: Iterable[Record], topic: str) -> Iterable[Spell]:
-    for record in batch:
+def _spells(records: Iterable[Record], topic: str) -> Iterator[Spell]:
+    for record in records:
+        if record.value is None:
+            continue  # it only closes a transaction
         try:
-            yield decode_spell(record.value or b"")
+            yield decode_spell(record.value)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             msg = (
                 f"the record at offset {record.offset} of {topic} is no spell ({error}): something else wrote it, "
@@ -232,11 +246,12 @@ def _spells(batch: Iterable[Record], topic: str) -> Iterable[Spell]:
 class _Step:
     """Rows appended since the last commit, and that commit."""
 
-    def __init__(self, folder: Path, commit: Commit, zone: ZoneInfo) -> None:
+    def __init__(self, folder: Path, commit: Commit, zone: ZoneInfo, most_rows: int) -> None:
         self.done = commit
         self.written: set[date] = set()
-        self.rows = 0
-        self.bytes = 0
+        self.repeated = 0
+        self.poll = commit.poll
+        self._most_rows = most_rows
         self._folder = folder
         self._zone = zone
         self._days: dict[datetime, date] = {}
@@ -244,9 +259,39 @@ class _Step:
         self._touched: set[date] = set()
         self._through = commit.through
         self._next_offset = commit.next_offset
+        self._rows = 0
+        self._bytes = 0
+        self._of_poll: set[tuple[str, datetime]] = set()
+        """Station and start of what was appended of the poll in progress."""
 
-    def add(self, spells: Iterable[Spell], next_offset: int) -> None:
-        """Append a batch; `next_offset` is the offset behind it."""
+    @property
+    def is_full(self) -> bool:
+        """Whether enough was appended for a commit."""
+        return self._rows >= self._most_rows or self._bytes >= STEP_BYTES
+
+    def add(self, poll: str | None, records: Sequence[Record]) -> None:
+        """Append records of one poll, of None where their writer named none, as far as they are not there yet."""
+        spells = list(_spells(records, self.done.source.topic))
+        if poll is not None:
+            spells = self._new_of(poll, spells)
+        self._append(spells)
+        self._next_offset = records[-1].offset + 1
+
+    def _new_of(self, poll: str, spells: Sequence[Spell]) -> list[Spell]:
+        if self.poll is None or poll > self.poll:
+            self.poll = poll
+            self._of_poll = set()
+        found = []
+        if poll == self.poll and poll != self.done.poll:
+            for spell in spells:
+                key = (spell.station_code, spell.since)
+                if key not in self._of_poll:
+                    self._of_poll.add(key)
+                    found.append(spell)
+        self.repeated += len(spells) - len(found)
+        return found
+
+    def _append(self, spells: Iterable[Spell]) -> None:
         lines: defaultdict[date, list[str]] = defaultdict(list)
         through = self._through
         for spell in spells:
@@ -262,10 +307,9 @@ class _Step:
             append(day_path(self._folder, day), data)
             self._files[day] = FileLength(before.bytes + len(data), before.rows + len(rows))
             self._touched.add(day)
-            self.rows += len(rows)
-            self.bytes += len(data)
+            self._rows += len(rows)
+            self._bytes += len(data)
         self._through = through
-        self._next_offset = next_offset
 
     def reach(self, offset: int) -> None:
         """Nothing is left below this offset."""
@@ -278,13 +322,17 @@ class _Step:
         for day in self._touched:
             sync_file(day_path(self._folder, day))
         self.done = msgspec.structs.replace(
-            self.done, next_offset=self._next_offset, through=self._through, files=dict(self._files)
+            self.done,
+            next_offset=self._next_offset,
+            through=self._through,
+            poll=self.poll,
+            files=dict(self._files),
         )
         write_commit(self._folder, self.done)
         self.written |= self._touched
         self._touched.clear()
         self._days.clear()
-        self.rows = self.bytes = 0
+        self._rows = self._bytes = 0
 
     def _day(self, since: datetime) -> date:
         """The feed-timezone day of an instant; few instants occur, and the conversion is slow."""

@@ -4,7 +4,6 @@ Nothing is sent here. Called by `producer.py` after it has fenced older producer
 """
 
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -13,39 +12,52 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as ClientError
 
 from velib_dagster.events.advance import Memory, recall
+from velib_dagster.events.poll_name import cut_name, poll_of
 from velib_dagster.events.records import PollRecord, StationState, decode_poll, decode_state
 from velib_dagster.events.topics import KafkaError, client_config
 from velib_dagster.settings import Settings
 
 _SECONDS: Final = 10.0
 _BATCH: Final = 5000
+_LOOK_BACK: Final = 64
+"""Offsets of the topic `polls`: more than a transaction that came again takes."""
+CLOSING_KEY: Final = ""
+"""Key of a record without a value that closes a transaction (`hanging.py`); no station has it."""
 _NO_LEADER_YET: Final = (ClientError.NOT_LEADER_FOR_PARTITION, ClientError.LEADER_NOT_AVAILABLE)
 
 
 def read_memory(settings: Settings) -> Memory:
     """What the topics hold, committed records only.
 
+    A state of a poll that the topic `polls` lacks belongs to a transaction that did not become whole: it is passed
+    over, and so is one of an older poll than the station's own on record.
+
     Raises:
         KafkaError: Kafka can't be reached or a topic is missing.
     """
     last_poll = newest_poll(settings)
+    last_name = cut_name(last_poll.snapshot) if last_poll else ""
     states: dict[str, StationState] = {}
+    told_by: dict[str, str] = {}
     with committed_reader(settings) as consumer:
         for message in committed_messages(consumer, settings, settings.topic("states"), 0):
-            code, value = message.key(), message.value()
-            if code is None:
+            key, value, poll = message.key(), message.value(), poll_of(message.headers())
+            code = key.decode() if key is not None else CLOSING_KEY
+            if code == CLOSING_KEY or (poll is not None and not told_by.get(code, "") <= poll <= last_name):
                 continue
+            told_by[code] = poll or ""
             if value is None:
-                states.pop(code.decode(), None)
+                states.pop(code, None)
             else:
-                states[code.decode()] = decode_state(value)
+                states[code] = decode_state(value)
     return recall(states, last_poll)
 
 
 def newest_poll(settings: Settings) -> PollRecord | None:
-    """The newest committed record of the topic `polls`, None where there is none yet.
+    """The committed record of the newest poll of the topic `polls`, None where there is none yet.
 
-    Transaction markers take offsets too, so it is looked for from the end backwards in growing steps.
+    Transaction markers take offsets too, so it is looked for from the end backwards in growing steps; and a poll that
+    came again may stand behind a newer one.
 
     Raises:
         KafkaError: Kafka can't be reached or the topic is missing.
@@ -53,16 +65,21 @@ def newest_poll(settings: Settings) -> PollRecord | None:
     topic = settings.topic("polls")
     with committed_reader(settings) as consumer:
         low, high = stable_offsets(consumer, settings, topic)
-        step = 4
+        step = _LOOK_BACK
         while high > low:
             start = max(low, high - step)
-            newest = deque(committed_messages(consumer, settings, topic, start), maxlen=1)
-            if newest and (value := newest[0].value()) is not None:
-                return decode_poll(value)
+            values = (message.value() for message in committed_messages(consumer, settings, topic, start))
+            polls = [decode_poll(value) for value in values if value is not None]
+            if polls:
+                return max(reversed(polls), key=_order)
             if start == low:
                 break
             step *= 8
     return None
+
+
+def _order(poll: PollRecord) -> tuple[str, float]:
+    return poll.snapshot, poll.last_cut.timestamp() if poll.last_cut else 0.0
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException, Producer
 
 from velib_dagster.events.advance import Memory, Poll, Rules, Step, advance, cut
 from velib_dagster.events.memory import read_memory
+from velib_dagster.events.poll_name import cut_name, headers_of
 from velib_dagster.events.records import PollRecord, StationState, encode
 from velib_dagster.events.topics import KafkaError, client_config, ensure_topics
 from velib_dagster.events.zones import zone_of, zones_from_geojson
@@ -127,7 +128,7 @@ class EventProducer:
                 step = advance(memory, poll, self._rules)
                 memory = step.memory
                 steps.append(step)
-            self._send(steps)
+            self._send((step.record.snapshot, step) for step in steps)
             self.memory = memory
             for step in steps:
                 published.add(step)
@@ -141,25 +142,26 @@ class EventProducer:
         step = cut(self.memory, self._rules)
         if step is None:
             return 0
-        self._send([step])
+        self._send([(cut_name(step.record.snapshot), step)])
         self.memory = step.memory
         return len(step.spells)
 
-    def _send(self, steps: Iterable[Step]) -> None:
-        """One transaction: all of it is seen by readers of committed records, or nothing."""
+    def _send(self, steps: Iterable[tuple[str, Step]]) -> None:
+        """One transaction: all of it is seen by readers of committed records, or nothing. Each step has its name."""
         states, spells, polls = (self._settings.topic(name) for name in ("states", "spells", "polls"))
         client = self._client
         try:
             client.begin_transaction()
-            for step in steps:
+            for name, step in steps:
+                poll = headers_of(name)
                 for spell in step.spells:
-                    client.produce(spells, encode(spell), spell.station_code)
+                    client.produce(spells, encode(spell), spell.station_code, headers=poll)
                 for state in step.states:
-                    client.produce(states, encode(state), state.station_code)
+                    client.produce(states, encode(state), state.station_code, headers=poll)
                 at = step.record.time.isoformat().replace("+00:00", "Z").encode()
                 for code in step.left:
-                    client.produce(states, None, code, headers=[("at", at)])
-                client.produce(polls, encode(step.record), step.record.snapshot)
+                    client.produce(states, None, code, headers=[("at", at), *poll])
+                client.produce(polls, encode(step.record), step.record.snapshot, headers=poll)
                 client.poll(0)
             client.commit_transaction(_SECONDS)
         except KafkaException as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 from velib_dagster.archive.commit import Source
@@ -50,12 +51,13 @@ def many(count: int, start: datetime = START) -> list[Spell]:
 
 
 class TopicInMemory:
-    """A topic with transaction markers: every `marked`-th offset holds no record."""
+    """A topic with transaction markers: every `marked`-th offset holds no record. `polls` are the records' headers."""
 
     def __init__(
         self,
-        spells: Sequence[Spell | bytes],
+        spells: Sequence[Spell | bytes | None],
         *,
+        polls: Sequence[str | None] = (),
         cluster: str = "cluster-a",
         marked: int = 7,
         first: int = 0,
@@ -66,10 +68,10 @@ class TopicInMemory:
         self.first = first
         self.batch = batch
         offset = 0
-        for item in spells:
+        for item, poll in zip_longest(spells, polls):
             if offset % marked == marked - 1:
                 offset += 1
-            self.records.append(Record(offset, item if isinstance(item, bytes) else encode(item)))
+            self.records.append(Record(offset, encode(item) if isinstance(item, Spell) else item, poll))
             offset += 1
         self.end = offset
 
