@@ -65,6 +65,12 @@ WINDOW_COLUMNS: Final = (
 )
 """Columns of the table `windows`: those of the streaming query's result, in order."""
 
+STATE_COLUMNS: Final = (
+    *columns(StationState),
+    Column("poll", str, True, "Snapshot of the poll that told this; NULL in rows of earlier versions"),
+)
+"""Columns of the table `station_states`: those of the record, and which poll it is of."""
+
 PROGRESS_COLUMNS: Final = (
     Column("query", str, False, "Query of the streaming job: windows, states or polls"),
     Column("batch_id", int, False, "Number of the newest finished batch"),
@@ -140,7 +146,7 @@ def _means_of(prefix: str, key: tuple[Column, ...], of: str, stations: bool) -> 
 
 RELATIONS: Final = (
     Relation("schema_version", "Migrations applied to this database, one row each", VERSION_COLUMNS),
-    Relation("station_states", "Recent states of the stations: one row per change", columns(StationState)),
+    Relation("station_states", "Recent states of the stations: one row per change", STATE_COLUMNS),
     Relation("station_now", "The newest state of each station of the network", columns(StationState), view=True),
     Relation(
         "windows",

@@ -14,14 +14,13 @@ import psycopg
 from psycopg import sql
 
 from velib_dagster.events.records import Column, PollRecord, StationState, columns
-from velib_dagster.store.columns import PROGRESS_COLUMNS, WINDOW_COLUMNS
+from velib_dagster.store.columns import PROGRESS_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
 
 Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
 Row: TypeAlias = Sequence[object]
 
 _SQL_TYPES: Final = {int: "int8", float: "float8", bool: "bool", datetime: "timestamptz"}
 
-STATE_COLUMNS: Final = columns(StationState)
 POLL_COLUMNS: Final = columns(PollRecord)
 
 
@@ -30,6 +29,13 @@ class Left(msgspec.Struct, frozen=True):
 
     station_code: str
     at: datetime
+
+
+class StateEvent(msgspec.Struct, frozen=True):
+    """A record of the topic `states`, and the poll that it is of; None where an older version wrote it."""
+
+    event: StationState | Left
+    poll: str | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,20 +69,29 @@ def upsert_windows(connection: Connection, rows: Iterable[Row]) -> int:
         ).rowcount
 
 
-def upsert_states(connection: Connection, events: Iterable[StationState | Left]) -> int:
+def upsert_states(connection: Connection, events: Iterable[StateEvent]) -> int:
     """Write states and tombstones in the order of the topic; returns how many rows changed or went.
 
-    A tombstone takes away the station's rows that began before it; what follows it in the batch stays.
+    A tombstone takes away the station's rows that began before it; what follows it in the batch stays. An event of an
+    older poll than the station's own before it, or than the row's, came again and changes nothing.
     """
-    states: dict[str, dict[datetime, StationState]] = {}
+    states: dict[str, dict[datetime, StateEvent]] = {}
     left: dict[str, datetime] = {}
-    for event in events:
+    newest: dict[str, str] = {}
+    for item in events:
+        event, code = item.event, item.event.station_code
+        if item.poll is not None:
+            if item.poll < newest.get(code, ""):
+                continue
+            newest[code] = item.poll
         if isinstance(event, Left):
-            left[event.station_code] = event.at
-            states.pop(event.station_code, None)
+            left[code] = event.at
+            states.pop(code, None)
         else:
-            states.setdefault(event.station_code, {})[event.since] = event
-    rows = (msgspec.structs.astuple(state) for by_since in states.values() for state in by_since.values())
+            states.setdefault(code, {})[event.since] = item
+    rows = (
+        (*msgspec.structs.astuple(item.event), item.poll) for by_since in states.values() for item in by_since.values()
+    )
     with connection.transaction():
         gone = connection.execute(
             "DELETE FROM station_states AS s USING unnest(%s::text[], %s::timestamptz[]) AS l (code, at)"
@@ -84,17 +99,44 @@ def upsert_states(connection: Connection, events: Iterable[StationState | Left])
             (list(left), list(left.values())),
         ).rowcount
         _stage(connection, "station_states", STATE_COLUMNS, rows)
-        key = ("station_code", "since")
-        return gone + connection.execute(_upsert("station_states", STATE_COLUMNS, key=key)).rowcount
+        return (
+            gone
+            + connection.execute(
+                _upsert(
+                    "station_states",
+                    STATE_COLUMNS,
+                    key=("station_code", "since"),
+                    condition="coalesce(excluded.poll >= station_states.poll, true)",
+                )
+            ).rowcount
+        )
 
 
 def upsert_polls(connection: Connection, polls: Iterable[PollRecord]) -> int:
-    """Write poll records, the last of a snapshot wins; returns how many rows changed."""
-    newest = {poll.snapshot: poll for poll in polls}
+    """Write poll records; returns how many rows changed.
+
+    Of several of a snapshot the last one with the latest cut counts: one that came again knows of no cut since.
+    """
+    newest: dict[str, PollRecord] = {}
+    for poll in polls:
+        before = newest.get(poll.snapshot)
+        if (
+            before is None
+            or before.last_cut is None
+            or (poll.last_cut is not None and poll.last_cut >= before.last_cut)
+        ):
+            newest[poll.snapshot] = poll
     rows = ([_plain(value) for value in msgspec.structs.astuple(poll)] for poll in newest.values())
     with connection.transaction():
         _stage(connection, "polls", POLL_COLUMNS, rows)
-        return connection.execute(_upsert("polls", POLL_COLUMNS, key=("snapshot",))).rowcount
+        return connection.execute(
+            _upsert(
+                "polls",
+                POLL_COLUMNS,
+                key=("snapshot",),
+                condition="polls.last_cut IS NULL OR excluded.last_cut >= polls.last_cut",
+            )
+        ).rowcount
 
 
 def upsert_progress(connection: Connection, progress: Progress) -> None:

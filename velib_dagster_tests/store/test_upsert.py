@@ -8,15 +8,16 @@ from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, Pol
 from velib_dagster.feed.reports import PollKind
 from velib_dagster.settings import Settings
 from velib_dagster.store import reads
+from velib_dagster.store import upsert as upserts
 from velib_dagster.store.columns import WINDOW_COLUMNS
 from velib_dagster.store.connect import connect
 from velib_dagster.store.upsert import (
     Connection,
     Left,
     Progress,
+    StateEvent,
     upsert_polls,
     upsert_progress,
-    upsert_states,
     upsert_windows,
 )
 
@@ -42,6 +43,11 @@ def state(code: str = "16107", since: datetime = NOON, **values: object) -> Stat
         "docks": 31, "is_installed": True, "is_renting": True, "is_returning": True, "last_reported": None,
     }  # fmt: skip
     return msgspec.convert(usual | values, StationState)
+
+
+def upsert_states(connection: Connection, events: Sequence[StationState | Left], polls: Sequence[str] = ()) -> int:
+    of = polls or [None] * len(events)
+    return upserts.upsert_states(connection, [StateEvent(*pair) for pair in zip(events, of, strict=True)])
 
 
 def poll(snapshot: str = "20241107T120000Z-0", time: datetime = NOON, **values: object) -> PollRecord:
@@ -89,6 +95,37 @@ def test_a_state_written_twice_is_one_row_and_the_last_name_counts(connection: C
     upsert_states(connection, [state(), state(name="New name")])
     assert upsert_states(connection, [state(name="New name")]) == 0
     assert [row.name for row in reads.stations_now(connection)] == ["New name"]
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_state_of_an_older_poll_that_comes_again_changes_nothing(connection: Connection, batches: int) -> None:
+    first, renamed = state(), state(name="New name")
+    events, polls = [first, renamed, first], ["20241107T120000Z-0", "20241107T120100Z-0", "20241107T120000Z-0"]
+    if batches == 1:
+        upsert_states(connection, events, polls)
+    else:
+        upsert_states(connection, events[:2], polls[:2])
+        assert upsert_states(connection, events[2:], polls[2:]) == 0
+    assert [row.name for row in reads.stations_now(connection)] == ["New name"]
+    assert upsert_states(connection, [state(name="Newest")]) == 1, "one without a poll is of an older version"
+
+
+def test_a_state_that_comes_again_behind_its_tombstone_stays_away(connection: Connection) -> None:
+    left = Left("16107", NOON + timedelta(hours=24))
+    upsert_states(connection, [state(), left, state()], ["a", "b", "a"])
+    assert reads.stations_now(connection) == []
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_poll_that_comes_again_does_not_undo_its_cut(connection: Connection, batches: int) -> None:
+    first = poll(last_cut=NOON)
+    cut = poll(last_cut=NOON + timedelta(seconds=30))
+    if batches == 1:
+        upsert_polls(connection, [first, cut, first])
+    else:
+        upsert_polls(connection, [first, cut])
+        assert upsert_polls(connection, [first]) == 0
+    assert reads.newest_polls(connection) == [cut]
 
 
 def test_the_newest_state_of_each_station_is_now(connection: Connection) -> None:
