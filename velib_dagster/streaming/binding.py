@@ -6,7 +6,7 @@ and what lies before it would silently be missing. Called by `job.py` before any
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -80,6 +80,12 @@ def drop_unbegun(settings: Settings) -> None:
     for folder in settings.checkpoints.iterdir():
         if folder.is_dir() and not any(path.name.isdigit() for path in folder.glob("offsets/*")):
             shutil.rmtree(folder)
+
+
+def drop_former(settings: Settings, names: Iterable[str]) -> None:
+    """Remove the folders of queries whose state was another in earlier versions."""
+    for name in names:
+        shutil.rmtree(settings.checkpoints / name, ignore_errors=True)
 
 
 def _remedy(settings: Settings) -> str:

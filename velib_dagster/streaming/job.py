@@ -26,7 +26,7 @@ from velib_dagster.settings import LOOPBACK, Settings
 from velib_dagster.stopping import asks_to_stop
 from velib_dagster.store.migrate import migrate
 from velib_dagster.store.upsert import Progress, upsert_progress
-from velib_dagster.streaming.binding import bind_checkpoints, current_binding, drop_unbegun, only_job
+from velib_dagster.streaming.binding import bind_checkpoints, current_binding, drop_former, drop_unbegun, only_job
 from velib_dagster.streaming.errors import StoppedError, StreamError
 from velib_dagster.streaming.position import QUERIES, ends, next_offset, spark_position
 from velib_dagster.streaming.sink import Writer, write_polls, write_states, write_windows
@@ -38,9 +38,11 @@ MOST_OFFSETS: Final = 100_000
 """Offsets a batch: about 1 GB for Spark and a few seconds, and the watermark moves between batches."""
 TASK_OFFSETS: Final = MOST_OFFSETS // 2
 """Offsets a task: a topic has one partition, and a large batch is to be read on two cores; a minute is one task."""
-CHECKPOINTS: Final = {"windows": "station_windows", "states": "states", "polls": "polls"}
+CHECKPOINTS: Final = {"windows": "windows_once", "states": "states", "polls": "polls"}
 """Query → its folder of checkpoints. A query whose state changes needs a folder of another name: Spark refuses the old
 state, and from the topic's start no window that is right gets worse."""
+FORMER_CHECKPOINTS: Final = ("windows", "station_windows")
+"""Folders of earlier versions, which go: a query that begins anew needs nothing of them."""
 TRIGGER: Final = "2 seconds"
 JAVA_OPTIONS: Final = (
     "spark.driver.extraJavaOptions",
@@ -78,6 +80,7 @@ def run(
             ensure_topics(settings)
             bind_checkpoints(settings, start.write(lambda connection: current_binding(settings, connection)))
             drop_unbegun(settings)
+            drop_former(settings, FORMER_CHECKPOINTS)
             to_reach = ends(settings) if until_idle else None
         except StoppedError:
             return

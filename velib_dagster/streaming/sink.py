@@ -13,13 +13,15 @@ from typing import Final, TypeVar
 
 import psycopg
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the name of all Spark documentation
 
-from velib_dagster.events.records import StationState, decode_poll, decode_state
+from velib_dagster.events.memory import CLOSING_KEY
+from velib_dagster.events.poll_name import POLL_HEADER
+from velib_dagster.events.records import decode_poll, decode_state
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import StoreUnreachableError, connect
-from velib_dagster.store.upsert import Connection, Left, upsert_polls, upsert_states, upsert_windows
+from velib_dagster.store.upsert import Connection, Left, StateEvent, upsert_polls, upsert_states, upsert_windows
 from velib_dagster.streaming.errors import StoppedError, StreamError
 
 log: Final = logging.getLogger(__name__)
@@ -116,17 +118,24 @@ def write_polls(kafka: DataFrame, writer: Writer, barrier: Callable[[], None]) -
     return writer.write(lambda connection: upsert_polls(connection, polls))
 
 
-def _state_events(kafka: DataFrame) -> Iterator[StationState | Left]:
-    at = F.expr("filter(headers, header -> header.key = 'at')[0].value")
-    ordered = _in_order(kafka.select("key", "value", at.alias("at"), "offset"))
-    for key, value, left_at, offset in zip(*(column.to_pylist() for column in ordered.columns), strict=True):
+def _state_events(kafka: DataFrame) -> Iterator[StateEvent]:
+    ordered = _in_order(kafka.select("key", "value", _header("at"), _header(POLL_HEADER), "offset"))
+    for key, value, left_at, poll, offset in zip(*(column.to_pylist() for column in ordered.columns), strict=True):
+        code = key.decode() if key is not None else CLOSING_KEY
+        told_by = poll.decode() if poll is not None else None
+        if code == CLOSING_KEY:
+            continue
         if value is not None:
-            yield decode_state(value)
+            yield StateEvent(decode_state(value), told_by)
         elif left_at is None:
-            msg = f"states: the tombstone of {key.decode()} at offset {offset} has no header 'at': it is not ours"
+            msg = f"states: the tombstone of {code} at offset {offset} has no header 'at': it is not ours"
             raise StreamError(msg)
         else:
-            yield Left(key.decode(), datetime.fromisoformat(left_at.decode()))
+            yield StateEvent(Left(code, datetime.fromisoformat(left_at.decode())), told_by)
+
+
+def _header(key: str) -> Column:
+    return F.expr(f"filter(headers, header -> header.key = '{key}')[0].value").alias(key)
 
 
 def _in_order(rows: DataFrame) -> pa.Table:

@@ -29,22 +29,30 @@ def watermark_seconds(max_hold_seconds: int) -> int:
 
 
 def parse(kafka: DataFrame, record: type[msgspec.Struct]) -> DataFrame:
-    """Kafka's rows as rows of the record, one each; a value that is no such JSON fails the query."""
+    """Kafka's rows as rows of the record, one each; a value that is no such JSON fails the query.
+
+    Rows without a value only close a transaction.
+    """
     value = F.from_json(F.col("value").cast("string"), schema_of(record), {"mode": "FAILFAST"})
-    return kafka.select(value.alias("record")).select("record.*")
+    return kafka.where("value IS NOT NULL").select(value.alias("record")).select("record.*")
 
 
 def window_sums(spells: DataFrame, max_hold_seconds: int) -> DataFrame:
     """One row per station, window, name and place, with the columns of the table `windows`.
 
-    A spell counts in the window of its start: the producer cuts spells at each 10-minute mark.
+    A spell counts in the window of its start: the producer cuts spells at each 10-minute mark. It counts once, however
+    often it comes, in whatever batch.
     """
     # Grouped by name and place, since to pick the newest of several texts keeps Spark from its generated hash
     # aggregation, which takes a third of the time.
     sums = (
         spells.withWatermark("since", f"{watermark_seconds(max_hold_seconds)} seconds")
+        .withColumn("span", F.window("since", WINDOW))
+        # As a number it carries no watermark: a spell is then known, and counted, until its window is past.
+        .withColumn("since", F.expr("unix_micros(since)"))
+        .dropDuplicates(["station_code", "since", "span"])
         .withColumn("in_service", F.expr("is_installed AND is_renting AND is_returning"))
-        .groupBy("station_code", "name", "zone", "cell", F.window("since", WINDOW).alias("span"))
+        .groupBy("station_code", "name", "zone", "cell", "span")
         .agg(*_sums())
     )
     span = {"window_start": F.col("span.start"), "window_end": F.col("span.end")}
@@ -73,7 +81,7 @@ def _sums() -> list[Column]:
             for value in ("bikes", "mechanical", "ebike", "docks")
             for function in ("min", "max")
         ),
-        F.max("since").alias("newest_since"),
+        F.timestamp_micros(F.max("since")).alias("newest_since"),
     ]
 
 

@@ -217,7 +217,7 @@ def snapshots(home: Path) -> int:
 
 def commits(home: Path) -> int:
     """Batches of window sums that the streaming job has completed since its checkpoint was made."""
-    return sum(1 for _ in (home / "checkpoints" / "station_windows" / "commits").glob("[0-9]*"))
+    return sum(1 for _ in (home / "checkpoints" / "windows_once" / "commits").glob("[0-9]*"))
 
 
 def part(home: Path, name: str) -> int:
@@ -258,7 +258,7 @@ def checkpoint_deleted(home: Path, run: subprocess.Popen) -> None:
 
 
 def streaming_and_postgres_killed(home: Path, run: subprocess.Popen) -> None:
-    until((home / "checkpoints" / "station_windows" / "offsets" / "0").exists, run)
+    until((home / "checkpoints" / "windows_once" / "offsets" / "0").exists, run)
     job = psutil.Process(part(home, "streaming"))
     for process in [job, *job.children(True)]:
         with suppress(psutil.NoSuchProcess):  # of Hadoop's short-lived helpers

@@ -6,8 +6,17 @@ import pytest
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import connect
 from velib_dagster.store.migrate import migrate
-from velib_dagster.streaming.binding import FILE, Binding, bind_checkpoints, current_binding, drop_unbegun, only_job
+from velib_dagster.streaming.binding import (
+    FILE,
+    Binding,
+    bind_checkpoints,
+    current_binding,
+    drop_former,
+    drop_unbegun,
+    only_job,
+)
 from velib_dagster.streaming.errors import StreamError
+from velib_dagster.streaming.job import CHECKPOINTS, FORMER_CHECKPOINTS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 
@@ -58,6 +67,16 @@ def test_a_query_that_planned_no_batch_begins_anew_and_any_other_goes_on(feed: S
     for query, planned in (("states", ".0.half.tmp"), ("polls", "0"), ("windows", "117")):
         (feed.checkpoints / query / "offsets").mkdir(parents=True)
         (feed.checkpoints / query / "offsets" / planned).touch()
-    (feed.checkpoints / "station_windows" / "state").mkdir(parents=True)
+    (feed.checkpoints / "unbegun" / "state").mkdir(parents=True)
     drop_unbegun(feed)
     assert sorted(path.name for path in feed.checkpoints.iterdir()) == [FILE, "polls", "windows"]
+
+
+def test_the_folder_of_a_query_of_an_earlier_version_goes(feed: Settings) -> None:
+    bind_checkpoints(feed, binding_of(feed))
+    (feed.checkpoints / "station_windows" / "state").mkdir(parents=True)
+    (feed.checkpoints / CHECKPOINTS["windows"] / "state").mkdir(parents=True)
+    for _ in range(2):
+        drop_former(feed, FORMER_CHECKPOINTS)
+        assert sorted(path.name for path in feed.checkpoints.iterdir()) == sorted([FILE, CHECKPOINTS["windows"]])
+    assert not set(FORMER_CHECKPOINTS) & set(CHECKPOINTS.values())

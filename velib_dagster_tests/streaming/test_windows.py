@@ -1,7 +1,9 @@
 import random
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
+import pandas as pd
 import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
@@ -69,6 +71,41 @@ def test_a_station_renamed_within_a_window_has_a_row_for_each_name(spark: SparkS
         (spell.name, spell.zone, spell.seconds),
         ("New name", "Zone 9", spell.seconds),
     ]
+
+
+def test_a_spell_that_comes_twice_counts_once(small: SparkSession) -> None:
+    sent = spells(stations=10, minutes=30)
+    result = window_sums(parse(as_kafka(small, [*sent, *sent[20:], *sent]), Spell), max_hold_seconds=660)
+    assert_same_windows(result.toPandas(), sent)
+
+
+def test_a_spell_that_comes_again_in_a_later_batch_or_after_a_restart_counts_once(
+    small: SparkSession, tmp_path: Path
+) -> None:
+    sent = spells(stations=10, minutes=40)
+    written: dict[tuple[object, ...], tuple[object, ...]] = {}
+
+    def keep(batch: DataFrame, _number: int) -> None:
+        for row in batch.collect():
+            written[row.station_code, row.window_start, row.name, row.zone, row.cell] = tuple(row)
+
+    def run(*batches: list[Spell]) -> None:
+        for batch in batches:
+            as_kafka(small, batch).write.mode("append").parquet(str(tmp_path / "topic"))
+            rows = small.readStream.schema("value binary").parquet(str(tmp_path / "topic"))
+            query = window_sums(parse(rows, Spell), max_hold_seconds=660).writeStream.outputMode("update")
+            query = query.option("checkpointLocation", str(tmp_path / "checkpoint")).trigger(availableNow=True)
+            query.foreachBatch(keep).start().awaitTermination()
+
+    third = len(sent) // 3
+    run(sent[:third], sent[third // 2 : 2 * third], sent[third : 2 * third] + sent[2 * third :], sent[-third:])
+    table = pd.DataFrame(list(written.values()), columns=[column.name for column in WINDOW_COLUMNS])
+    assert_same_windows(table, sent)
+
+
+def test_a_row_without_a_value_only_closes_a_transaction(small: SparkSession) -> None:
+    rows = small.createDataFrame([(None,), (bytearray(encode(spells(1, 10)[0])),)], "value binary")
+    assert parse(rows, Spell).count() == 1
 
 
 def test_the_watermark_is_at_least_half_an_hour_and_three_holds() -> None:
