@@ -14,16 +14,13 @@ import msgspec
 from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, Spell, StationState
 from velib_dagster.events.zones import ZoneOf, cell_of, zone_of
 from velib_dagster.feed.reports import DecodedPoll, PollKind, Refusal, Report
+from velib_dagster.feed.verdict import is_placed, named, shortfall
 
 CUT: Final = timedelta(minutes=10)
 """Running spells are cut at every multiple of this since the epoch (UTC)."""
 
 LEFT_AFTER: Final = timedelta(hours=24)
 """Absent from every usable poll for this long: the station has left the network."""
-
-SHORT_BELOW: Final = 0.8
-"""An answer with fewer valid rows than this share of what was expected is short. Broken answers of Vélib' brought
-either a few rows less than usual (all null) or far fewer; a station or two missing is daily life."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -107,11 +104,10 @@ def advance(memory: Memory, poll: Poll, rules: Rules) -> Step:
         kind, reason = failure
         return _unusable_step(memory, poll, kind, reason)
     reports, refused, repaired = _completed(memory, poll.decoded)
-    expected = max(poll.decoded.total_count or 0, poll.decoded.rows, _last_good_count(memory, poll.time))
-    if len(reports) < SHORT_BELOW * expected:
-        reason = f"{len(reports)} valid rows where {expected} were expected"
+    short = shortfall(poll.decoded, len(reports), _last_good_count(memory, poll.time))
+    if short is not None:
         poll = replace(poll, decoded=msgspec.structs.replace(poll.decoded, refused=refused))
-        return _unusable_step(memory, poll, PollKind.SHORT, reason)
+        return _unusable_step(memory, poll, PollKind.SHORT, short)
     return _usable_step(memory, poll, reports, refused, repaired, rules)
 
 
@@ -154,7 +150,8 @@ def _completed(memory: Memory, decoded: DecodedPoll) -> tuple[dict[str, Report],
     """Reports with what the answer lacks carried from memory: (by code, refusals, number of completed reports).
 
     A capacity of 0 counts as lacking where a better one is known: in 2025 the feed gave 0 for about 1,367 stations
-    for 12 weeks. A station that was never placed can't be drawn or zoned: its row is refused.
+    for 12 weeks. A station that was never placed can't be drawn or zoned: its row is refused. One that was never named
+    goes by its code, which completes nothing.
     """
     reports: dict[str, Report] = {}
     refused = dict(decoded.refused)
@@ -162,17 +159,17 @@ def _completed(memory: Memory, decoded: DecodedPoll) -> tuple[dict[str, Report],
     for report in decoded.reports:
         known = memory.stations.get(report.station_code)
         completed = _carried(report, known.state) if known else report
-        if completed.name is None or completed.lat is None or completed.lon is None:
+        if not is_placed(completed):
             refused[Refusal.UNKNOWN_PLACE] = refused.get(Refusal.UNKNOWN_PLACE, 0) + 1
             continue
         repaired += completed is not report
-        reports[report.station_code] = completed
+        reports[report.station_code] = named(completed)
     return reports, refused, repaired
 
 
 def _carried(report: Report, known: StationState) -> Report:
     lacking: dict[str, object] = {}
-    if report.name is None:
+    if report.name is None and known.name != known.station_code:
         lacking["name"] = known.name
     if report.lat is None or report.lon is None:
         lacking |= {"lat": known.lat, "lon": known.lon}
@@ -229,6 +226,7 @@ def _usable_step(
         spells=len(spells),
         totals=_totals(stations[code].state for code in reports),
         clock_offset_seconds=poll.clock_offset_seconds,
+        mended=poll.decoded.mended,
         last_usable=LastUsable(time=now, reports=len(reports)),
         last_cut=max(memory.last_cut, _mark_before(now)),
         absent={
@@ -272,7 +270,9 @@ def _next_state(
     # a null referential takes the commune away as well: the zone stays
     commune = report.commune
     moved = known is None or (lat, lon) != (known.lat, known.lon)
-    zone = rules.zone(report.station_code, commune, lat, lon) if known is None or moved or commune else known.zone
+    # another operator's numbers say nothing of an arrondissement
+    code = report.station_code if report.velib_code else ""
+    zone = rules.zone(code, commune, lat, lon) if known is None or moved or commune else known.zone
     cell = cell_of(lat, lon) if known is None or moved else known.cell
     if goes_on and known is not None:
         if not moved and name == known.name and zone == known.zone:
@@ -379,6 +379,7 @@ def _unusable_step(memory: Memory, poll: Poll, kind: PollKind, reason: str) -> S
         spells=0,
         totals=None,
         clock_offset_seconds=poll.clock_offset_seconds,
+        mended=poll.decoded.mended,
         last_usable=last.last_usable if last else None,
         last_cut=last.last_cut if last else None,
         absent=last.absent if last else {},

@@ -131,6 +131,9 @@ class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, Absence],
         Meta(description="Stations missing from the newest usable poll: last report, first poll without them"),
     ]
+    mended: Annotated[
+        dict[str, int], Meta(description="Values read leniently or given up alone, by field and what was wrong")
+    ] = {}
 
 
 _ENCODER: Final = msgspec.json.Encoder()

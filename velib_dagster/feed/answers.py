@@ -11,8 +11,11 @@ import msgspec
 ANSWER: Final = "answer"
 STATION_STATUS: Final = "station_status"
 STATION_INFORMATION: Final = "station_information"
-ROLES: Final = (ANSWER, STATION_STATUS, STATION_INFORMATION)
-"""Roles of the answers in a snapshot; Explore has one answer, GBFS two. They name the files in the raw store."""
+VEHICLE_TYPES: Final = "vehicle_types"
+SYSTEM_REGIONS: Final = "system_regions"
+SYSTEM_INFORMATION: Final = "system_information"
+ROLES: Final = (ANSWER, STATION_STATUS, STATION_INFORMATION, VEHICLE_TYPES, SYSTEM_REGIONS)
+"""Roles of the answers in a snapshot; Explore has one answer, GBFS two to four. They name files of the raw store."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """HTTP to the feed: one poll as one or two verbatim answers, within a budget of time and with the feed's wishes obeyed.
 
-Knows no Dagster, no disk and no row; what an answer means is decided in `decode.py`. Called by `poll.py`, `check.py`
-and the functions of `feed/__init__.py`.
+Knows no Dagster, no disk and no row; what an answer means is decided in `decode.py`, which documents of GBFS are asked
+for in `system.py`. Called by `poll.py`, `check.py` and the functions of `feed/__init__.py`.
 """
 
 import random
@@ -11,15 +11,19 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from importlib import metadata
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 import tenacity
 import urllib3
 
-from velib_dagster.feed import gbfs, quota
-from velib_dagster.feed.answers import ANSWER, STATION_INFORMATION, STATION_STATUS, Answer, Fetched
+from velib_dagster.feed import quota
+from velib_dagster.feed.answers import ANSWER, STATION_STATUS, SYSTEM_INFORMATION, Answer, Fetched
+from velib_dagster.feed.bodies import LARGEST_BYTES, undone
+from velib_dagster.feed.decode import timezone_of
+from velib_dagster.feed.documents import Documents
 from velib_dagster.feed.errors import FeedError, PermanentFeedError, QuotaSpentError, TransientFeedError
+from velib_dagster.feed.system import document_url, fetch_system
 from velib_dagster.settings import Feed
 
 CONNECT_SECONDS: Final = 5.0
@@ -27,11 +31,8 @@ READ_SECONDS: Final = 20.0
 BUDGET_SECONDS: Final = 40.0
 """All requests of one poll with their retries: below a minute with room to spare, so that polls never overlap."""
 TRIES: Final = 4
-LARGEST_BYTES: Final = 64 * 2**20
-"""A body longer than this is cut: an answer of Vélib' has 0.6 MB."""
 CLOCK_TOLERANCE_SECONDS: Final = 120
-DISCOVERY_SECONDS: Final = 3600.0
-"""How long the URLs of a discovery document are used before it is read again."""
+TOO_MANY: Final = 429
 
 _LEAST_SECONDS: Final = 1.0  # a try with less time left can't succeed
 _PERMANENT: Final = (
@@ -54,7 +55,7 @@ def local_now() -> datetime:
 
 
 class FeedClient:
-    """Polls one feed; keeps nothing between polls but its connection and, for GBFS, the discovered URLs.
+    """Polls one feed; keeps nothing between polls but its connection and what GBFS says rarely (`documents`).
 
     `trust_date` takes the answer's Date as it is, however far from the local clock: for recordings that are served
     again. `now` is the local clock.
@@ -68,15 +69,17 @@ class FeedClient:
         trust_date: bool = False,
         now: Callable[[], datetime] = local_now,
         budget_seconds: float = BUDGET_SECONDS,
+        documents: Documents | None = None,
     ) -> None:
         self.feed = feed
         self._session = session or requests.Session()
         self._session.headers["User-Agent"] = user_agent()
         self._session.headers["Accept"] = "application/json"
+        self._session.headers["Accept-Encoding"] = "gzip, deflate"  # what `bodies.py` undoes
         self._trust_date = trust_date
         self._now = now
         self._budget_seconds = budget_seconds
-        self._discovered: dict[str, tuple[float, dict[str, str]]] = {}
+        self._documents = documents or Documents()
 
     def poll(self, url: str | None = None) -> Fetched:
         """What the feed answers now; `url` stands for the feed's own.
@@ -88,7 +91,7 @@ class FeedClient:
         errors: list[str] = []
         reset: datetime | None = None
         try:
-            self._fetch(url or self.feed.url, deadline, answers)
+            errors += self._fetch(url or self.feed.url, deadline, answers)
         except FeedError as error:
             errors.append(str(error))
             if error.answer is not None:
@@ -100,7 +103,8 @@ class FeedClient:
         for answer in answers:
             if answer.truncated:
                 errors.append(f"{answer.url}: the connection broke off after {len(answer.body)} bytes")
-            reset = reset or quota.spent_until(answer.status, answer.headers, local)
+            if answer.role in {ANSWER, STATION_STATUS} or answer.status == TOO_MANY:  # a kept document tells old limits
+                reset = reset or quota.spent_until(answer, local)
         return Fetched(
             poll_time=poll_time,
             fetched_at=local,
@@ -127,28 +131,23 @@ class FeedClient:
             raise TransientFeedError(msg, answer)
         return answer
 
-    def _fetch(self, url: str, deadline: float, answers: list[Answer]) -> None:
-        """Append the answers of one poll; what came before a failure stays in the list."""
-        kept_at, urls = self._discovered.get(url, (0.0, {}))
-        if not urls or time.monotonic() - kept_at > DISCOVERY_SECONDS:
-            first = self._get(url, ANSWER, deadline)
-            urls = gbfs.discovered(first.body) or {}
-            if STATION_STATUS not in urls:
-                answers.append(first)
-                return
-            try:
-                urls = {role: urljoin(url, named) for role, named in urls.items()}
-            except ValueError as error:
-                msg = f"{url} names a document that can't be asked: {error}"
-                raise PermanentFeedError(msg, first) from error
-            self._discovered[url] = time.monotonic(), urls
+    def system_timezone(self) -> str | None:
+        """The time zone that the GBFS system of the newest poll names, None where it names none or doesn't answer."""
+        url = document_url(self._documents, self.feed.url, SYSTEM_INFORMATION)
+        if url is None:
+            return None
         try:
-            answers.append(self._get(urls[STATION_STATUS], STATION_STATUS, deadline))
-            if STATION_INFORMATION in urls:
-                answers.append(self._get(urls[STATION_INFORMATION], STATION_INFORMATION, deadline))
-        except PermanentFeedError:
-            self._discovered.pop(url, None)  # the system may have moved its documents
-            raise
+            return timezone_of(self._get(url, SYSTEM_INFORMATION, time.monotonic() + self._budget_seconds))
+        except FeedError:
+            return None
+
+    def _fetch(self, url: str, deadline: float, answers: list[Answer]) -> list[str]:
+        """Append the answers of one poll; what came before a failure stays in the list. Returns what went wrong."""
+
+        def get(address: str, role: str) -> Answer:
+            return self._get(address, role, deadline)
+
+        return fetch_system(url, get, self._documents, self._now(), answers)
 
     def _get(self, url: str, role: str, deadline: float) -> Answer:
         """One answer with its retries; a break-off that persists gives the truncated answer."""
@@ -167,8 +166,8 @@ class FeedClient:
             if answer is not None and answer.truncated and answer.status < 400:
                 return answer
             now = self._now()
-            if answer is not None and answer.status == 429:
-                reset = quota.spent_until(answer.status, answer.headers, now)
+            if answer is not None and answer.status == TOO_MANY:
+                reset = quota.spent_until(answer, now)
                 if reset is not None:
                     msg = f"{error}; the quota opens again at {reset:%Y-%m-%d %H:%M:%S} UTC"
                     raise QuotaSpentError(msg, reset, answer) from error
@@ -192,9 +191,10 @@ class FeedClient:
         except requests.RequestException as error:
             msg = f"{url} doesn't answer: {_cause(error)}"
             raise TransientFeedError(msg) from error
-        if answer.status == 429 or answer.status >= 500:
+        if answer.status == TOO_MANY or answer.status >= 500:
             now = self._now()
-            again = quota.retry_at(answer.headers, now)
+            # a server's own failure says nothing about the quota: its rate-limit headers are no time to wait
+            again = quota.retry_at(answer, now)
             wait = (again - now).total_seconds() if again is not None else None
             msg = f"{url} answers HTTP {answer.status}"
             raise TransientFeedError(msg, answer, wait)
@@ -232,7 +232,7 @@ def _read(response: requests.Response, url: str, role: str, deadline: float) -> 
     truncated = False
     try:
         # read1 returns what is there: read would wait for a full chunk however slowly a server drips.
-        while chunk := response.raw.read1(2**16, decode_content=True):
+        while chunk := response.raw.read1(2**16, decode_content=False):
             body += chunk
             if len(body) > LARGEST_BYTES or time.monotonic() > deadline:
                 truncated = True
@@ -242,13 +242,15 @@ def _read(response: requests.Response, url: str, role: str, deadline: float) -> 
     headers: dict[str, list[str]] = {}
     for name, value in response.raw.headers.items():
         headers.setdefault(name.lower(), []).append(value)
+    joined = {name: ", ".join(values) for name, values in headers.items()}
+    plain, whole = undone(bytes(body), joined.get("content-encoding"))
     return Answer(
         role=role,
-        url=url,
+        url=response.url or url,
         status=response.status_code,
-        headers={name: ", ".join(values) for name, values in headers.items()},
-        body=bytes(body),
-        truncated=truncated,
+        headers=joined,
+        body=plain,
+        truncated=truncated or not whole,
     )
 
 

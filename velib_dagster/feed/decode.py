@@ -3,21 +3,34 @@
 Judges by the answers alone; what needs the polls before (too short, repeated, repairable) is judged in `events/`.
 """
 
-import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from velib_dagster.feed import explore, gbfs
-from velib_dagster.feed.answers import ANSWER, STATION_INFORMATION, STATION_STATUS, Answer, Snapshot
+from velib_dagster.feed import explore, gbfs, vehicles
+from velib_dagster.feed.answers import (
+    ANSWER,
+    STATION_INFORMATION,
+    STATION_STATUS,
+    SYSTEM_REGIONS,
+    VEHICLE_TYPES,
+    Answer,
+    Snapshot,
+)
+from velib_dagster.feed.bodies import json_text
+from velib_dagster.feed.discovery import discovered
+from velib_dagster.feed.lenient import remade, with_bad_rows_null
 from velib_dagster.feed.reports import NOTHING, DecodedPoll, PollKind
-from velib_dagster.feed.rows import UNDECODABLE, keys_of
+from velib_dagster.feed.rows import UNDECODABLE, keys_of, unwrapped
+from velib_dagster.feed.values import Mends
 
-_BOM: Final = b"\xef\xbb\xbf"
 _AT_BYTE: Final = re.compile(r"\(byte (\d+)\)")
 _CLOSING: Final = {b"[": b"]", b"{": b"}"}
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_DEEPEST: Final = 3
 
 Body = list[msgspec.Raw] | dict[str, msgspec.Raw]
 _BODY: Final[msgspec.json.Decoder[Body]] = msgspec.json.Decoder(Body)
@@ -47,70 +60,121 @@ def decode(answers: Sequence[Answer], error: str | None = None) -> DecodedPoll:
     first = by_role.get(STATION_STATUS) or by_role.get(ANSWER)
     if first is None:
         return _decode_information_alone(by_role, error)
+    mends: Mends = Counter()
     try:
-        body = _parse(first)
+        body = _parse(first, mends)
     except _BodyError as found:
         return _failed(found.kind, _with_role(first, str(found)))
     information = by_role.get(STATION_INFORMATION)
-    if information is None:
-        return _decode_one(body, error or "")
-    try:
-        rows, reason = _stations(_parse(information)), ""
-    except _BodyError as found:
-        rows, reason = None, _with_role(information, str(found))
-    return gbfs.decode_stations(_stations(body), rows, reason)
+    if first.role == ANSWER:
+        return _decode_one(first, body, error or "", mends)
+    rows, reason = None, error or ""
+    if information is not None:
+        try:
+            rows, reason = _stations(_parse(information, mends)), ""
+        except _BodyError as found:
+            reason = _with_role(information, str(found))
+    beside = gbfs.Beside(
+        types=vehicle_types(by_role.get(VEHICLE_TYPES)),
+        regions=gbfs.regions_of(_below(by_role.get(SYSTEM_REGIONS), "regions")),
+    )
+    return gbfs.decode_stations(_stations(body), rows, reason, beside=beside, mends=mends)
 
 
 def shape_of(answer: Answer) -> tuple[str, list[msgspec.Raw]]:
     """What an answer is recognised as, in words, and its rows as they are; an unreadable one has none."""
     try:
-        body = _parse(answer)
+        body = _parse(answer, Counter())
     except _BodyError as found:
         return found.kind.value, []
-    if isinstance(body, list):
-        return ("Explore v1.0 records" if _is_v1(body) else "Explore v2.1 export"), body
-    if "results" in body:
-        return "Explore v2.1 page of records", _rows(body["results"])
-    if "records" in body:
-        return "Explore v1.0 page of records", _rows(body["records"])
+    if answer.role in {VEHICLE_TYPES, SYSTEM_REGIONS}:
+        return f"GBFS {answer.role}", []
+    version = f"Explore {_version(body)}"
     stations = _stations(body)
-    return ("unknown JSON", []) if stations is None else (f"GBFS {gbfs.role_of(stations)}", stations)
+    if stations is not None:
+        return f"GBFS {gbfs.role_of(stations)}", stations
+    if isinstance(body, list):
+        return (f"{version} export" if version == "Explore v2.1" else f"{version} records"), body
+    rows = body.get("results") or body.get("records")
+    return ("unknown JSON", []) if rows is None else (f"{version} page of records", _rows(rows))
+
+
+def vehicle_types(answer: Answer | None) -> vehicles.VehicleTypes:
+    """What a vehicle_types document says, nothing where there is none or it can't be read."""
+    return vehicles.types_of(_below(answer, VEHICLE_TYPES))
+
+
+def timezone_of(answer: Answer) -> str | None:
+    """The time zone that a system_information document names, None where it names none."""
+    found = _data(answer).get("timezone")
+    return found.strip() or None if isinstance(found, str) else None
+
+
+def ids_of(answer: Answer) -> frozenset[str]:
+    """The ids of the stations that a document of GBFS lists, none where it can't be read."""
+    try:
+        rows = _stations(_parse(answer, Counter())) or []
+    except _BodyError:
+        return frozenset()
+    return gbfs.ids_of(rows)
 
 
 def _decode_information_alone(by_role: dict[str, Answer], error: str | None) -> DecodedPoll:
-    information = by_role[STATION_INFORMATION]
+    information = by_role.get(STATION_INFORMATION)
+    if information is None:
+        return _failed(PollKind.NO_ANSWER, error or "no answer came")
     try:
-        return gbfs.decode_stations(None, _stations(_parse(information)), error or "")
+        return gbfs.decode_stations(None, _stations(_parse(information, Counter())), error or "")
     except _BodyError as found:
         return _failed(found.kind, _with_role(information, str(found)))
 
 
-def _decode_one(body: Body, reason: str) -> DecodedPoll:
+def _decode_one(answer: Answer, body: Body, reason: str, mends: Mends) -> DecodedPoll:
     """The reports of a body that stands alone, by its shape."""
-    if isinstance(body, list):
-        return explore.decode_v1(body, None) if _is_v1(body) else explore.decode_flat(body, None)
-    if "results" in body:
-        return explore.decode_flat(_rows(body["results"]), _number(body.get("total_count")))
-    if "records" in body:
-        return explore.decode_v1(_rows(body["records"]), _number(body.get("nhits")))
     stations = _stations(body)
-    if stations is None:
-        return _failed(PollKind.EMPTY, f"a JSON object of no known shape (keys: {', '.join(sorted(body)[:8])})")
-    if gbfs.role_of(stations) == STATION_STATUS:
-        return gbfs.decode_stations(stations, None, reason or "station_status alone, no station_information")
-    return gbfs.decode_stations(None, stations, reason)
+    if stations is not None:
+        if gbfs.role_of(stations) == STATION_STATUS:
+            reason = reason or "station_status alone, no station_information"
+            return gbfs.decode_stations(stations, None, reason, mends=mends)
+        return gbfs.decode_stations(None, stations, reason)
+    if isinstance(body, list):
+        return explore.decode_explore(body, None, mends)
+    for key in ("results", "records"):
+        if key in body:
+            total = _number(body.get("total_count")) or _number(body.get("nhits"))
+            return explore.decode_explore(_rows(body[key]), total, mends)
+    named = discovered(answer.body, answer.headers)
+    if named is not None and STATION_STATUS not in named:
+        words = f"the discovery document names no station_status (but {', '.join(sorted(named)[:8]) or 'nothing'})"
+        return _failed(PollKind.EMPTY, words)
+    return _failed(PollKind.EMPTY, f"a JSON object of no known shape (keys: {', '.join(sorted(body)[:8])})")
 
 
-def _parse(answer: Answer) -> Body:
+def _below(answer: Answer | None, key: str) -> object:
+    """What stands below `data.<key>` of a document beside the two, None where there is none that can be read."""
+    return None if answer is None else _data(answer).get(key)
+
+
+def _data(answer: Answer) -> dict[str, object]:
+    """The object below `data` of a document, empty where there is none that can be read."""
+    try:
+        body = _parse(answer, Counter())
+        raw = body.get("data") if isinstance(body, dict) else None
+        return msgspec.json.decode(raw, type=dict[str, object]) if raw is not None else {}
+    except (_BodyError, *UNDECODABLE):
+        return {}
+
+
+def _parse(answer: Answer, mends: Mends) -> Body:
     """The JSON list or object of an answer.
 
     Raises:
         _BodyError: it is an error, broken off, or none.
     """
-    text = answer.body.removeprefix(_BOM)
+    text, whole = json_text(answer.body, answer.headers, mends)
     if answer.status >= 400:
         raise _BodyError(PollKind.ERROR_PAYLOAD, f"HTTP {answer.status}: {_message(text)}")
-    if answer.truncated:
+    if answer.truncated or not whole:
         raise _BodyError(PollKind.TRUNCATED, f"the connection broke off after {len(answer.body)} bytes")
     if not text.strip():
         raise _BodyError(PollKind.EMPTY, f"HTTP {answer.status} without a body")
@@ -121,27 +185,49 @@ def _parse(answer: Answer) -> Body:
     except (UnicodeDecodeError, RecursionError) as error:
         raise _BodyError(PollKind.NOT_JSON, f"not to be read as JSON ({error}): {_start(text)}") from None
     except msgspec.DecodeError as error:
-        mended = _with_half_characters_replaced(text)
-        if mended is None and _is_cut(text, str(error)):
-            raise _BodyError(PollKind.TRUNCATED, f"the JSON breaks off after {len(answer.body)} bytes") from None
-        if mended is None:
-            kind = answer.headers.get("content-type", "no content type")
-            raise _BodyError(PollKind.NOT_JSON, f"not JSON ({kind}) but {_start(text)}: {error}") from None
-        body = mended
+        body = _almost_json(answer, text, error, mends)
     if isinstance(body, dict) and ("error_code" in body or "errorcode" in body):
         raise _BodyError(PollKind.ERROR_PAYLOAD, _message(text))
     return body
 
 
-def _with_half_characters_replaced(text: bytes) -> Body | None:
-    """The body with "?" for each escape that is half of a UTF-16 pair, None where that isn't all that is wrong with it.
+def _almost_json(answer: Answer, text: bytes, error: msgspec.DecodeError, mends: Mends) -> Body:
+    """The body where a few characters are all that is wrong with it.
 
-    Such an escape is JSON by its grammar, but msgspec gives up the whole answer for it.
+    Raises:
+        _BodyError: it breaks off, or is no JSON.
     """
     try:
-        return _BODY.decode(json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", errors="replace"))
-    except (ValueError, RecursionError, msgspec.MsgspecError):
-        return None
+        body = _BODY.decode(remade(text) or b"")
+    except UNDECODABLE:
+        pass
+    else:
+        mends["answer_not_quite_json"] += 1
+        return body
+    cut = _is_cut(text, str(error))
+    row_by_row = None if cut else with_bad_rows_null(text)
+    if row_by_row is not None:
+        try:
+            body = _BODY.decode(row_by_row[0])
+        except UNDECODABLE:
+            pass
+        else:
+            mends["answer_not_quite_json"] += 1
+            return body
+    if cut or _is_unbalanced(text):
+        raise _BodyError(PollKind.TRUNCATED, f"the JSON breaks off after {len(answer.body)} bytes")
+    kind = answer.headers.get("content-type", "no content type")
+    packed = answer.headers.get("content-encoding")
+    kind += f", {packed}" if packed else ""
+    raise _BodyError(PollKind.NOT_JSON, f"not JSON ({kind}) but {_start(text)}: {error}")
+
+
+def _is_unbalanced(text: bytes) -> bool:
+    """Whether a body that begins as JSON has more opening brackets than closing ones outside of strings."""
+    if text.strip()[:1] not in _CLOSING:
+        return False
+    found = Counter(token for token in _TOKEN.findall(text) if len(token) == 1)
+    return found[b"["] > found[b"]"] or found[b"{"] > found[b"}"]
 
 
 def _is_cut(text: bytes, error: str) -> bool:
@@ -182,18 +268,20 @@ def _failed(kind: PollKind, reason: str) -> DecodedPoll:
     return msgspec.structs.replace(NOTHING, failure=kind, reason=reason)
 
 
-def _stations(body: Body) -> list[msgspec.Raw] | None:
-    """The rows below `data.stations`, None where the body has none."""
-    if isinstance(body, list) or "data" not in body:
-        return None
+def _stations(body: Body, depth: int = 0) -> list[msgspec.Raw] | None:
+    """The rows of a GBFS document, below `data.stations` as a list or by id, None where the body is none."""
+    if isinstance(body, list):
+        first = next((keys for row in body if (keys := keys_of(row))), frozenset())
+        return body if gbfs.IDENTITY & first and not explore.IDENTITY & first else None
+    found = body.get("stations")
+    inner = body.get("data")
     try:
-        return msgspec.json.decode(body["data"], type=_Stations).stations
+        if found is not None:
+            rows = _BODY.decode(found)
+            return rows if isinstance(rows, list) else list(rows.values())
+        return _stations(_BODY.decode(inner), depth + 1) if inner is not None and depth < _DEEPEST else None
     except UNDECODABLE:
         return None
-
-
-class _Stations(msgspec.Struct):
-    stations: list[msgspec.Raw]
 
 
 def _rows(raw: msgspec.Raw) -> list[msgspec.Raw]:
@@ -210,10 +298,11 @@ def _number(raw: msgspec.Raw | None) -> int | None:
         return None
 
 
-def _is_v1(rows: list[msgspec.Raw]) -> bool:
-    """Whether the first row that is an object keeps its values below `fields`."""
+def _version(body: Body) -> str:
+    """The version of Explore that a body is of, by where its first row has the values."""
+    rows = body if isinstance(body, list) else _rows(body.get("results") or body.get("records") or msgspec.Raw(b"[]"))
     for row in rows:
         keys = keys_of(row)
-        if keys:
-            return "fields" in keys and "stationcode" not in keys
-    return False
+        if keys and not explore.IDENTITY & keys and unwrapped(row, explore.IDENTITY) is not None:
+            return "v1.0" if "fields" in keys else "v2.0"
+    return "v2.1" if isinstance(body, list) or "results" in body else "v1.0"

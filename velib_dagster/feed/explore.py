@@ -1,4 +1,4 @@
-"""Opendatasoft's Explore API: rows of v2.1 (export and records: flat) and of v1.0 (below `fields`) to reports.
+"""Opendatasoft's Explore API: rows of v2.1 (flat), v2.0 (below `record.fields`), v1.0 (below `fields`).
 
 Knows the fields of the dataset velib-disponibilite-en-temps-reel and nothing of HTTP; called by `decode.py`.
 """
@@ -7,104 +7,105 @@ from typing import Final
 
 import msgspec
 
-from velib_dagster.feed.reports import DecodedPoll, Refusal, Report
-from velib_dagster.feed.rows import (
-    Code,
-    Count,
-    Flag,
-    RowRefusedError,
-    check_counts,
-    check_split,
+from velib_dagster.feed.reports import DecodedPoll, Report
+from velib_dagster.feed.rows import decode_rows, identified
+from velib_dagster.feed.values import (
+    Mends,
+    bikes_of,
     code_of,
-    decode_rows,
-    flag_of,
+    count_of,
+    flags_of,
     place_of,
+    split_of,
     text_of,
     time_of,
 )
 
+IDENTITY: Final = frozenset({"stationcode"})
+"""The key by which an object holds the values of a row, wherever a version of the API puts it."""
+
 
 class ExploreRow(msgspec.Struct, kw_only=True):
-    """One row of v2.1, and what v1.0 has below `fields`; a missing key is a null."""
+    """The values of one row as they came; a missing key is a null."""
 
-    stationcode: Code = None
-    name: str | None = None
-    is_installed: Flag = None
-    is_renting: Flag = None
-    is_returning: Flag = None
-    capacity: Count | None = None
-    numbikesavailable: Count | None = None
-    mechanical: Count | None = None
-    ebike: Count | None = None
-    numdocksavailable: Count | None = None
-    duedate: str | None = None
-    coordonnees_geo: dict[str, float | None] | list[float] | str | None = None
-    nom_arrondissement_communes: str | None = None
-
-
-class RecordV1(msgspec.Struct, kw_only=True):
-    """One record of v1.0; only its fields matter."""
-
-    fields: ExploreRow
+    stationcode: object = None
+    name: object = None
+    is_installed: object = None
+    is_renting: object = None
+    is_returning: object = None
+    capacity: object = None
+    numbikesavailable: object = None
+    mechanical: object = None
+    ebike: object = None
+    numdocksavailable: object = None
+    duedate: object = None
+    coordonnees_geo: object = None
+    nom_arrondissement_communes: object = None
 
 
 _ROW: Final = msgspec.json.Decoder(ExploreRow)
-_RECORD_V1: Final = msgspec.json.Decoder(RecordV1)
 
 
-def decode_flat(rows: list[msgspec.Raw], total_count: int | None) -> DecodedPoll:
-    """Reports of v2.1 rows, of an export or of a page of records."""
-    return decode_rows(rows, lambda row: report_of(_ROW.decode(row)), total_count=total_count)
+def decode_explore(rows: list[msgspec.Raw], total_count: int | None, mends: Mends) -> DecodedPoll:
+    """Reports of the rows of an export or of a page of records, of any version."""
+
+    def row_of(raw: msgspec.Raw) -> tuple[str | None, ExploreRow]:
+        row, _ = identified(raw, _ROW, IDENTITY, lambda found: found.stationcode is not None)
+        return code_of(row.stationcode), row
+
+    return decode_rows(
+        rows, row_of, lambda code, row: report_of(code, row, mends), mends=mends, total_count=total_count
+    )
 
 
-def decode_v1(rows: list[msgspec.Raw], total_count: int | None) -> DecodedPoll:
-    """Reports of v1.0 records."""
-    return decode_rows(rows, lambda row: report_of(_RECORD_V1.decode(row).fields), total_count=total_count)
-
-
-def report_of(row: ExploreRow) -> Report:
+def report_of(code: str, row: ExploreRow, mends: Mends) -> Report:
     """The report of one row.
 
     Raises:
         RowRefusedError: the row is no report.
     """
-    code = code_of(row.stationcode)
-    if code is None:
-        raise RowRefusedError(Refusal.NULL_STATIONCODE)
-    bikes = check_counts(row.numbikesavailable, row.mechanical, row.ebike, row.numdocksavailable, row.capacity)
-    flags = flag_of(row.is_installed), flag_of(row.is_renting), flag_of(row.is_returning)
-    lat, lon = place_of(*_coordinates(row.coordonnees_geo))
-    last_reported = time_of(row.duedate)
-    check_split(bikes, row.mechanical, row.ebike)
+    bikes = bikes_of((row.numbikesavailable,), mends)
+    flags = flags_of(row.is_installed, row.is_renting, row.is_returning, mends)
+    mechanical, ebike = split_of(bikes, row.mechanical, row.ebike, mends)
+    lat, lon = place_of(*_coordinates(row.coordonnees_geo, mends), mends)
     return Report(
         station_code=code,
-        name=text_of(row.name),
-        commune=text_of(row.nom_arrondissement_communes),
+        name=text_of(row.name, "name", mends),
+        commune=text_of(row.nom_arrondissement_communes, "commune", mends),
         lat=lat,
         lon=lon,
-        capacity=row.capacity,
+        capacity=count_of(row.capacity, "capacity", mends),
         bikes=bikes,
-        mechanical=row.mechanical,
-        ebike=row.ebike,
-        docks=row.numdocksavailable,
+        mechanical=mechanical,
+        ebike=ebike,
+        docks=count_of(row.numdocksavailable, "docks", mends),
         is_installed=flags[0],
         is_renting=flags[1],
         is_returning=flags[2],
-        last_reported=last_reported,
+        last_reported=time_of(row.duedate, mends),
+        velib_code=True,
     )
 
 
-def _coordinates(
-    value: dict[str, float | None] | list[float] | str | None,
-) -> tuple[float | None, float | None]:
-    """Latitude and longitude of `{lon, lat}` (v2.1), `[lat, lon]` (v1.0) or "lat, lon" (CSV)."""
-    if value is None or value == "":
-        return None, None
-    if isinstance(value, dict):
-        return value.get("lat"), value.get("lon")
+def _coordinates(value: object, mends: Mends) -> tuple[object, object]:
+    """Latitude and longitude of `{lon, lat}` (v2), `[lat, lon]` (v1.0) or "lat, lon" (CSV)."""
+    match value:
+        case None | "":
+            return None, None
+        case {"lat": lat, "lon": lon}:
+            return lat, lon
+        case [lat, lon]:
+            return lat, lon
+        case str() if value.count(",") == 1:
+            lat, _, lon = value.partition(",")
+            return _in_degrees(lat), _in_degrees(lon)
+    mends["place_unreadable"] += 1
+    return None, None
+
+
+def _in_degrees(text: str) -> object:
+    """Half of a "lat, lon": as a number where it is one, so that it isn't told as mended."""
     try:
-        numbers = [float(part) for part in value.split(",")] if isinstance(value, str) else value
-        lat, lon = numbers
+        return float(text)
     except ValueError:
-        raise RowRefusedError(Refusal.BAD_PLACE) from None
-    return lat, lon
+        return text

@@ -1,211 +1,244 @@
-"""GBFS 1 to 3: station_status joined with station_information by station_id, to reports; reading a discovery document.
+"""GBFS 1 to 3: station_status joined with station_information by station_id, to reports.
 
-Knows GBFS's fields, Vélib's own among them, and nothing of HTTP; called by `decode.py` and, for discovery, `client.py`.
+Knows GBFS's fields, Vélib's own among them, and nothing of HTTP; called by `decode.py`. Bikes by type are read in
+`vehicles.py`, the discovery document in `discovery.py`.
 """
 
 from collections import Counter
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from velib_dagster.feed.answers import ROLES, STATION_INFORMATION, STATION_STATUS
+from velib_dagster.feed.answers import STATION_INFORMATION, STATION_STATUS
+from velib_dagster.feed.discovery import LANGUAGES
 from velib_dagster.feed.reports import NOTHING, DecodedPoll, Refusal, Report
-from velib_dagster.feed.rows import (
-    UNDECODABLE,
-    Code,
-    Count,
-    Flag,
+from velib_dagster.feed.rows import decode_rows, identified, keys_of, unwrapped
+from velib_dagster.feed.values import (
+    Mends,
     RowRefusedError,
-    check_counts,
-    check_split,
     code_of,
-    decode_rows,
-    flag_of,
-    is_object,
-    keys_of,
+    count_of,
+    flags_of,
     place_of,
     text_of,
     time_of,
 )
+from velib_dagster.feed.vehicles import NO_TYPES, VehicleTypes, bikes_at
 
-Types = list[dict[str, Count | None]] | dict[str, Count | None] | None
+IDENTITY: Final = frozenset({"station_id", "stationCode"})
+"""Keys by which a row is one of GBFS, wrapped in another object or not."""
 
 
-class LanguageText(msgspec.Struct):
-    """A text of GBFS 3."""
+class IdentifiedRow(msgspec.Struct, kw_only=True):
+    """What a row of either document must have."""
 
-    text: str
-    language: str = ""
+    station_id: object = None
 
 
 class StatusRow(msgspec.Struct, kw_only=True):
-    """One row of station_status; camel case is Vélib's own spelling, vehicles are GBFS 3's."""
+    """One row of station_status as it came; camel case is Vélib's own spelling, vehicles are GBFS 3's."""
 
-    station_id: Code = None
-    station_code: Code | UnsetType = msgspec.field(default=UNSET, name="stationCode")
-    num_bikes_available: Count | None = None
-    num_bikes_available_velib: Count | None = msgspec.field(default=None, name="numBikesAvailable")
-    num_vehicles_available: Count | None = None
-    num_bikes_available_types: Types = None
-    num_docks_available: Count | None = None
-    num_docks_available_velib: Count | None = msgspec.field(default=None, name="numDocksAvailable")
-    is_installed: Flag = None
-    is_renting: Flag = None
-    is_returning: Flag = None
-    last_reported: str | float | None = None
+    station_id: object = None
+    station_code: object = msgspec.field(default=UNSET, name="stationCode")
+    num_bikes_available: object = None
+    num_bikes_available_velib: object = msgspec.field(default=None, name="numBikesAvailable")
+    num_vehicles_available: object = None
+    num_bikes_available_types: object = None
+    num_ebikes_available: object = None
+    vehicle_types_available: object = None
+    num_docks_available: object = None
+    num_docks_available_velib: object = msgspec.field(default=None, name="numDocksAvailable")
+    is_installed: object = None
+    is_renting: object = None
+    is_returning: object = None
+    last_reported: object = None
 
 
 class InformationRow(msgspec.Struct, kw_only=True):
-    """One row of station_information."""
+    """One row of station_information as it came."""
 
-    station_id: Code = None
-    station_code: Code | UnsetType = msgspec.field(default=UNSET, name="stationCode")
-    name: str | list[LanguageText] | None = None
-    lat: float | None = None
-    lon: float | None = None
-    capacity: Count | None = None
-
-
-class _Feed(msgspec.Struct):
-    name: str
-    url: str
+    station_id: object = None
+    station_code: object = msgspec.field(default=UNSET, name="stationCode")
+    name: object = None
+    lat: object = None
+    lon: object = None
+    capacity: object = None
+    region_id: object = None
 
 
-class _FeedsOnly(msgspec.Struct):
-    feeds: list[_Feed]
+class Beside(msgspec.Struct, frozen=True, kw_only=True):
+    """What the documents beside the two say: vehicle types, and names of regions by id."""
+
+    types: VehicleTypes = NO_TYPES
+    regions: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-class _Discovery(msgspec.Struct):
-    data: msgspec.Raw
-
+R = TypeVar("R", StatusRow, InformationRow, IdentifiedRow)
 
 _STATUS: Final = msgspec.json.Decoder(StatusRow)
+_IDENTIFIED: Final = msgspec.json.Decoder(IdentifiedRow)
 _INFORMATION: Final = msgspec.json.Decoder(InformationRow)
-_LANGUAGES: Final = ("fr", "en")
 
-
-def discovered(body: bytes) -> dict[str, str] | None:
-    """URLs of station_status and station_information that a discovery document names, None if the body is none.
-
-    Of several languages French, then English, then the first is taken; GBFS 3 has one list for all.
-    """
-    try:
-        data = msgspec.json.decode(body, type=_Discovery).data
-    except UNDECODABLE:
-        return None
-    try:
-        feeds = msgspec.json.decode(data, type=_FeedsOnly).feeds
-    except UNDECODABLE:
-        try:
-            languages = msgspec.json.decode(data, type=dict[str, _FeedsOnly])
-        except UNDECODABLE:
-            return None
-        order = sorted(languages, key=lambda name: _LANGUAGES.index(name) if name in _LANGUAGES else len(_LANGUAGES))
-        feeds = languages[order[0]].feeds if order else []
-    return {feed.name: feed.url for feed in feeds if feed.name in ROLES}
+_OF_STATUS: Final = frozenset({"is_renting", "is_installed", "is_returning", "num_bikes_available", "last_reported"})
 
 
 def role_of(rows: list[msgspec.Raw]) -> str:
     """Which of the two documents the rows belong to, by the keys of the first that is an object."""
     for row in rows:
-        keys = keys_of(row)
+        keys = keys_of(unwrapped(row, IDENTITY) or row)
         if keys:
-            return STATION_STATUS if "is_renting" in keys or "is_installed" in keys else STATION_INFORMATION
+            return STATION_STATUS if keys & _OF_STATUS else STATION_INFORMATION
     return STATION_STATUS
 
 
+def ids_of(rows: list[msgspec.Raw]) -> frozenset[str]:
+    """The station_ids of rows of either document."""
+    found: set[str] = set()
+    for raw in rows:
+        row = _read(raw, _IDENTIFIED, Counter())
+        try:
+            station_id = None if isinstance(row, RowRefusedError) else code_of(row.station_id)
+        except RowRefusedError:
+            continue
+        if station_id is not None:
+            found.add(station_id)
+    return frozenset(found)
+
+
+def regions_of(rows: object) -> dict[str, str]:
+    """Names of regions by id, of the rows of system_regions; a row that says nothing is passed by."""
+    found: dict[str, str] = {}
+    for row in rows if isinstance(rows, list) else []:
+        if not isinstance(row, dict):
+            continue
+        try:
+            region_id = code_of(row.get("region_id"))
+        except RowRefusedError:
+            continue
+        name = _in_one_language(row.get("name"), "region", Counter())
+        if region_id is not None and name is not None:
+            found.setdefault(region_id, name)
+    return found
+
+
 def decode_stations(
-    status: list[msgspec.Raw] | None, information: list[msgspec.Raw] | None, reason: str = ""
+    status: list[msgspec.Raw] | None,
+    information: list[msgspec.Raw] | None,
+    reason: str = "",
+    *,
+    beside: Beside | None = None,
+    mends: Mends | None = None,
 ) -> DecodedPoll:
     """Reports of the status rows, each with what the information row of the same station_id says.
 
     A document that is missing is None: without information, names, places and capacities are null; without
-    status there is no report. An information row without status is refused (`NO_STATUS`). Stations go by Vélib's
-    `stationCode` where the system has that key in its rows, else by their station_id.
+    status there is no report. An information row without status is told (`NO_STATUS`) and no row of the poll. Stations
+    go by Vélib's `stationCode` where the system has that key in its rows, else by their station_id.
     """
+    mends = Counter() if mends is None else mends
     if status is None:
         return msgspec.structs.replace(
             NOTHING, reason=reason or f"station_information alone ({len(information or [])} rows), no station_status"
         )
-    by_id, bad = _information_by_id(information or [])
-    coded = any("stationCode" in keys_of(row) for row in (*status, *(information or [])))
+    beside = beside or Beside()
+    rows = [_read(raw, _STATUS, mends) for raw in status]
+    by_id, bad, coded = _information_by_id(information or [], mends)
+    coded = coded or any(isinstance(row, StatusRow) and row.station_code is not UNSET for row in rows)
+    if information and not by_id:
+        reason = reason or f"no row of station_information has a station_id ({len(information)} rows)"
     seen: set[str] = set()
 
-    def report(raw: msgspec.Raw) -> Report:
-        row = _STATUS.decode(raw)
+    def row_of(row: StatusRow | RowRefusedError) -> tuple[str | None, tuple[StatusRow, InformationRow | None]]:
+        if isinstance(row, RowRefusedError):
+            raise row
         station_id = code_of(row.station_id)
         known = by_id.get(station_id) if station_id is not None else None
         if station_id is not None:
             seen.add(station_id)
-        return report_of(row, known, coded=coded)
+        return (_station_code(row, known) if coded else station_id), (row, known)
 
-    decoded = decode_rows(status, report, reason=reason)
+    def report(code: str, row: tuple[StatusRow, InformationRow | None]) -> Report:
+        return report_of(code, *row, beside=beside, velib_code=coded, mends=mends)
+
+    decoded = decode_rows(rows, row_of, report, mends=mends, reason=reason)
     if not decoded.rows:
         return decoded
-    without_status = Counter({Refusal.NO_STATUS: len(by_id.keys() - seen)}) + bad
-    if not without_status:
-        return decoded
-    refused = Counter(decoded.refused) + without_status
-    return msgspec.structs.replace(
-        decoded, refused=dict(sorted(refused.items())), rows=decoded.rows + without_status.total()
-    )
+    refused = Counter(decoded.refused) + Counter({Refusal.NO_STATUS: len(by_id.keys() - seen)}) + bad
+    return msgspec.structs.replace(decoded, refused=dict(sorted(refused.items())), mended=dict(sorted(mends.items())))
 
 
-def report_of(row: StatusRow, known: InformationRow | None, *, coded: bool) -> Report:
+def report_of(
+    code: str, row: StatusRow, known: InformationRow | None, *, beside: Beside, velib_code: bool, mends: Mends
+) -> Report:
     """The report of a status row and of what is known about its station.
 
     Raises:
         RowRefusedError: the row is no report.
     """
-    code = _station_code(row, known) if coded else code_of(row.station_id)
-    if code is None:
-        raise RowRefusedError(Refusal.NULL_STATIONCODE)
-    mechanical, ebike, just_that_split = _split(row.num_bikes_available_types)
+    bikes = bikes_at(
+        (row.num_bikes_available, row.num_bikes_available_velib, row.num_vehicles_available),
+        row.num_bikes_available_types,
+        row.num_ebikes_available,
+        row.vehicle_types_available,
+        beside.types,
+        mends,
+    )
     docks = row.num_docks_available if row.num_docks_available is not None else row.num_docks_available_velib
-    capacity = known.capacity if known else None
-    bikes = check_counts(_bikes(row), mechanical, ebike, docks, capacity)
-    flags = flag_of(row.is_installed), flag_of(row.is_renting), flag_of(row.is_returning)
-    lat, lon = place_of(known.lat, known.lon) if known else (None, None)
-    last_reported = time_of(row.last_reported)
-    if just_that_split:
-        check_split(bikes, mechanical, ebike)
+    flags = flags_of(row.is_installed, row.is_renting, row.is_returning, mends)
+    lat, lon = place_of(known.lat, known.lon, mends) if known else (None, None)
     return Report(
         station_code=code,
-        name=text_of(_name(known)),
-        commune=None,
+        name=_in_one_language(known.name, "name", mends) if known else None,
+        commune=_region(known, beside.regions),
         lat=lat,
         lon=lon,
-        capacity=capacity,
-        bikes=bikes,
-        mechanical=mechanical,
-        ebike=ebike,
-        docks=docks,
+        capacity=count_of(known.capacity, "capacity", mends) if known else None,
+        bikes=bikes.bikes,
+        mechanical=bikes.mechanical,
+        ebike=bikes.ebike,
+        docks=count_of(docks, "docks", mends),
         is_installed=flags[0],
         is_renting=flags[1],
         is_returning=flags[2],
-        last_reported=last_reported,
+        last_reported=time_of(row.last_reported, mends),
+        velib_code=velib_code,
     )
 
 
-def _information_by_id(rows: list[msgspec.Raw]) -> tuple[dict[str, InformationRow], Counter[Refusal]]:
+def _read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[R], mends: Mends) -> R | RowRefusedError:
+    """The row, out of the object it may be wrapped in; why it is none where it can't be read."""
+    try:
+        row, wrapped = identified(raw, decoder, IDENTITY, lambda found: found.station_id is not None)
+    except RowRefusedError as error:
+        return error
+    if wrapped:
+        mends["row_unwrapped"] += 1
+    return row
+
+
+def _information_by_id(
+    rows: list[msgspec.Raw], mends: Mends
+) -> tuple[dict[str, InformationRow], Counter[Refusal], bool]:
+    """Rows by station_id, those that are none by reason, and whether the system has the key of Vélib's codes."""
     found: dict[str, InformationRow] = {}
     bad: Counter[Refusal] = Counter()
+    coded = False
     for raw in rows:
+        row = _read(raw, _INFORMATION, mends)
         try:
-            row = _INFORMATION.decode(raw)
+            if isinstance(row, RowRefusedError):
+                raise row
+            coded = coded or row.station_code is not UNSET
             station_id = code_of(row.station_id)
+            if station_id is None:
+                raise RowRefusedError(Refusal.NULL_STATIONCODE)  # noqa: TRY301 - as above
         except RowRefusedError as error:
             bad[error.reason] += 1
-            continue
-        except UNDECODABLE:
-            bad[Refusal.BAD_TYPE if is_object(raw) else Refusal.NOT_A_ROW] += 1
-            continue
-        if station_id is None:
-            bad[Refusal.NULL_STATIONCODE] += 1
         else:
             found.setdefault(station_id, row)
-    return found, bad
+    return found, bad, coded
 
 
 def _station_code(row: StatusRow, known: InformationRow | None) -> str | None:
@@ -216,27 +249,22 @@ def _station_code(row: StatusRow, known: InformationRow | None) -> str | None:
     return None
 
 
-def _bikes(row: StatusRow) -> int | None:
-    for count in (row.num_bikes_available, row.num_bikes_available_velib, row.num_vehicles_available):
-        if count is not None:
-            return count
-    return None
-
-
-def _split(types: Types) -> tuple[int | None, int | None, bool]:
-    """Mechanical bikes, e-bikes, and whether the split has exactly these two."""
-    if not types:
-        return None, None, False
-    counts: dict[str, int | None] = {}
-    for part in types if isinstance(types, list) else [types]:
-        counts.update(part)
-    return counts.get("mechanical"), counts.get("ebike"), counts.keys() == {"mechanical", "ebike"}
-
-
-def _name(known: InformationRow | None) -> str | None:
-    if known is None or known.name is None:
+def _region(known: InformationRow | None, regions: Mapping[str, str]) -> str | None:
+    if known is None or known.region_id is None or not regions:
         return None
-    if isinstance(known.name, str):
-        return known.name
-    texts = {name.language.split("-")[0]: name.text for name in reversed(known.name)}
-    return next((texts[language] for language in (*_LANGUAGES, *texts) if language in texts), None)
+    try:
+        return regions.get(code_of(known.region_id) or "")
+    except RowRefusedError:
+        return None
+
+
+def _in_one_language(value: object, field: str, mends: Mends) -> str | None:
+    """A text, or of GBFS 3's list by language French, English, else the first."""
+    if not isinstance(value, list):
+        return text_of(value, field, mends)
+    texts: dict[str, str] = {}
+    for entry in value:
+        text = text_of(entry.get("text"), field, mends) if isinstance(entry, dict) else None
+        if isinstance(entry, dict) and text is not None:
+            texts.setdefault(str(entry.get("language") or "").lower().partition("-")[0], text)
+    return next((texts[language] for language in (*LANGUAGES, *texts) if language in texts), None)

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from velib_dagster.feed.answers import Fetched, Snapshot
 from velib_dagster.feed.client import FeedClient, local_now
+from velib_dagster.feed.documents import Documents
 from velib_dagster.feed.errors import CorruptSnapshotError, NotPolledError, RecordingError
 from velib_dagster.feed.recordings import Recording
 from velib_dagster.feed.replay import ReplayServer
@@ -28,7 +29,7 @@ def poll_once(settings: Settings, *, store: SnapshotStore | None = None, client:
     if not settings.feed.is_polled:
         raise NotPolledError(settings.feed.name)
     store = store or SnapshotStore(settings.raw)
-    client = client or FeedClient(settings.feed)
+    client = client or FeedClient(settings.feed, documents=Documents(settings.home / "feed"))
     reset = quota_spent_until(store)
     if reset is None:
         return store.add(client.poll())

@@ -41,9 +41,6 @@ class Refusal(StrEnum):
     MISSING_COUNT = "missing_count"
     NEGATIVE_COUNT = "negative_count"
     BAD_FLAG = "bad_flag"
-    BAD_PLACE = "bad_place"
-    BAD_TIME = "bad_time"
-    SPLIT_DISAGREES = "split_disagrees"
     DUPLICATE_STATION = "duplicate_station"
     NO_STATUS = "no_status"
     UNKNOWN_PLACE = "unknown_place"
@@ -54,7 +51,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     Name, place and capacity are None where the answer lacks them (a null referential); they are then carried
     from what was known (`events.advance`). A capacity of 0 stays 0 here: Vélib' lists a dozen stations so.
-    `commune` is what the feed names the station's town, None where it names none.
+    `commune` is what the feed names the station's town or region, None where it names none. `velib_code` says that
+    the code is one of Vélib's public ones, which tell the arrondissement; another operator's numbers don't.
     """
 
     station_code: str
@@ -71,13 +69,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     is_renting: bool
     is_returning: bool
     last_reported: datetime | None
+    velib_code: bool = True
 
 
 class DecodedPoll(msgspec.Struct, frozen=True, kw_only=True):
     """All that one poll brought, before anything that needs memory is judged.
 
     `failure` is the kind that the answer alone decides (not JSON, truncated, an error payload, no answer, all
-    station codes null, no row at all), else None. `rows` counts the rows of the answer, refused ones included.
+    station codes null, no row at all), else None. `rows` counts the stations of the answer, refused ones included,
+    each once however often it is listed; stations that only station_information knows are none. `mended` counts the
+    values that were read although they are not as they should be, or given up alone, by `<field>_<what was wrong>`.
     """
 
     failure: PollKind | None
@@ -86,6 +87,7 @@ class DecodedPoll(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[Refusal, int]
     rows: int
     total_count: int | None
+    mended: dict[str, int] = {}
 
 
 NOTHING: Final = DecodedPoll(

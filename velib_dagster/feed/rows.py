@@ -1,109 +1,28 @@
-"""What all formats share when one row becomes a report: codes, flags, places, times, counts, and why a row is refused.
+"""From rows to reports, whatever the format: each station counts once, and a row that is no report costs only itself.
 
-No format of any API belongs here; `explore.py` and `gbfs.py` call it row by row.
+No format of any API belongs here; `explore.py` and `gbfs.py` call it with what they know of a row.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Final, TypeVar
 
 import msgspec
-from msgspec import Meta
 
+from velib_dagster.feed.lenient import remade
 from velib_dagster.feed.reports import DecodedPoll, PollKind, Refusal, Report
+from velib_dagster.feed.values import Mends, RowRefusedError
 
-Count = Annotated[int, Meta(le=10_000)]
-"""Bikes, docks or a capacity. Stations of events reach 1,600; sums of seconds × count are kept in 64 bits."""
 UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises over bytes that a feed can send: bad JSON or types, bad UTF-8, nesting without end."""
-Flag = bool | int | str | None
-Code = str | int | None
 
-_FLAGS: Final[dict[str, bool]] = {"oui": True, "non": False, "true": True, "false": False, "1": True, "0": False}
+R = TypeVar("R")
+T = TypeVar("T")
+
 _KEYS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_LAST_EPOCH: Final = 253_402_300_799  # 9999-12-31
+_DEEPEST: Final = 3
 _MANY_NULL_CODES: Final = 0.5
 """Share of rows without a code above which the answer is one of the network-wide broken ones."""
-
-
-class RowRefusedError(Exception):
-    """One row is no report; the rest of the answer goes on."""
-
-    def __init__(self, reason: Refusal) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-def code_of(value: Code) -> str | None:
-    """The public code as a string without surrounding blanks, None where it is null or blank.
-
-    A suffix stays as it is (`7101_relais`): it marks another station.
-    """
-    text = str(value).strip() if value is not None else ""
-    if "\x00" in text:
-        raise RowRefusedError(Refusal.BAD_TYPE)
-    return text or None
-
-
-def text_of(value: str | None) -> str | None:
-    """A text of the feed, None where it is blank; one with a NUL, which no database takes, refuses the row."""
-    if value is not None and "\x00" in value:
-        raise RowRefusedError(Refusal.BAD_TYPE)
-    return value if value and value.strip() else None
-
-
-def flag_of(value: Flag) -> bool:
-    """OUI/NON, 1/0, true/false, also as text. A flag that is missing refuses the row."""
-    found = _FLAGS.get(str(value).strip().lower())
-    if found is None:
-        raise RowRefusedError(Refusal.BAD_FLAG)
-    return found
-
-
-def place_of(lat: float | None, lon: float | None) -> tuple[float | None, float | None]:
-    """Latitude and longitude in degrees, both None where both are missing; (0, 0) is no place of a station."""
-    if lat is None and lon is None:
-        return None, None
-    if lat is None or lon is None or not (-90 <= lat <= 90 and -180 <= lon <= 180) or (lat == 0 and lon == 0):
-        raise RowRefusedError(Refusal.BAD_PLACE)
-    return lat, lon
-
-
-def time_of(value: str | float | None) -> datetime | None:
-    """A time stamp (RFC 3339 or epoch seconds) as UTC, to the second; None where it is null, blank or 0.
-
-    One without an offset is UTC, as Explore's are unless the URL asks for another zone.
-    """
-    if value is None or value in {0, ""}:
-        return None
-    try:
-        if isinstance(value, str):
-            parsed = datetime.fromisoformat(value.strip())
-            found = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-        elif math.isfinite(value) and 0 < value <= _LAST_EPOCH:
-            found = datetime.fromtimestamp(value, UTC)
-        else:
-            raise RowRefusedError(Refusal.BAD_TIME)
-    except (ValueError, OverflowError):
-        raise RowRefusedError(Refusal.BAD_TIME) from None
-    return found.replace(microsecond=0)
-
-
-def check_counts(bikes: int | None, *others: int | None) -> int:
-    """The bikes; refuses the row where they are missing or any count is negative."""
-    if bikes is None:
-        raise RowRefusedError(Refusal.MISSING_COUNT)
-    if any(count is not None and count < 0 for count in (bikes, *others)):
-        raise RowRefusedError(Refusal.NEGATIVE_COUNT)
-    return bikes
-
-
-def check_split(bikes: int, mechanical: int | None, ebike: int | None) -> None:
-    """Refuses the row where a split into exactly mechanical and e-bikes doesn't add up."""
-    if mechanical is not None and ebike is not None and bikes != mechanical + ebike:
-        raise RowRefusedError(Refusal.SPLIT_DISAGREES)
 
 
 def is_object(row: msgspec.Raw) -> bool:
@@ -119,50 +38,111 @@ def keys_of(row: msgspec.Raw) -> frozenset[str]:
         return frozenset()
 
 
+def unwrapped(row: msgspec.Raw, keys: frozenset[str], depth: int = 0) -> msgspec.Raw | None:
+    """The one object in a row that has one of the keys: the row itself, else the only one below it, else None.
+
+    Explore v1.0 has its values below `fields`, v2.0 below `record.fields`; some servers wrap each row of GBFS.
+    """
+    if not is_object(row):
+        return None
+    try:
+        values = _KEYS.decode(row)
+    except UNDECODABLE:
+        return None
+    if keys & values.keys():
+        return row
+    if depth == _DEEPEST:
+        return None
+    found = [inner for value in values.values() if (inner := unwrapped(value, keys, depth + 1)) is not None]
+    return found[0] if len(found) == 1 else None
+
+
+def identified(
+    row: msgspec.Raw, decoder: msgspec.json.Decoder[T], keys: frozenset[str], has_one: Callable[[T], bool]
+) -> tuple[T, bool]:
+    """The row as a struct, and whether it had to be taken out of another object that wraps it.
+
+    Raises:
+        RowRefusedError: it is no object, or can't be read.
+    """
+    found = decoded_row(row, decoder)
+    if has_one(found):
+        return found, False
+    inner = unwrapped(row, keys)
+    return (found, False) if inner is None or inner is row else (decoded_row(inner, decoder), True)
+
+
+def decoded_row(row: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
+    """The row as a struct; one with a value that JSON forbids loses that value alone.
+
+    Raises:
+        RowRefusedError: it is no object, or can't be read.
+    """
+    if not is_object(row):
+        raise RowRefusedError(Refusal.NOT_A_ROW)
+    try:
+        return decoder.decode(row)
+    except UNDECODABLE:
+        pass
+    try:
+        return decoder.decode(remade(bytes(row)) or b"")
+    except UNDECODABLE:
+        raise RowRefusedError(Refusal.BAD_TYPE) from None
+
+
 def decode_rows(
-    rows: Iterable[msgspec.Raw],
-    report_of: Callable[[msgspec.Raw], Report],
+    rows: Iterable[R],
+    row_of: Callable[[R], tuple[str | None, T]],
+    report_of: Callable[[str, T], Report],
     *,
+    mends: Mends,
     total_count: int | None = None,
-    refused: Counter[Refusal] | None = None,
     reason: str = "",
 ) -> DecodedPoll:
-    """Reports of the rows, one by one; of several rows with one code the first counts.
+    """Reports of the rows, one by one; of several rows with one code the first that is a report counts.
 
-    `refused` are rows that were given up before. Where more than half of the rows have no code, or none is
-    valid, the poll fails as a whole.
+    `row_of` gives a row's code and what is read of it, `report_of` its report; both may refuse it. Where more than half
+    of the rows have no code, or none is valid, the poll fails as a whole.
     """
-    refusals = refused if refused is not None else Counter[Refusal]()
     reports: dict[str, Report] = {}
-    count = refusals.total()
-    for row in rows:
-        count += 1
+    bad: dict[str, Refusal] = {}
+    nameless: Counter[Refusal] = Counter()
+    again = 0
+    for raw in rows:
+        code: str | None = None
         try:
-            if not is_object(row):
-                raise RowRefusedError(Refusal.NOT_A_ROW)  # noqa: TRY301 - one place counts refusals
-            report = report_of(row)
-            if report.station_code in reports:
-                raise RowRefusedError(Refusal.DUPLICATE_STATION)  # noqa: TRY301 - as above
+            code, row = row_of(raw)
+            if code is None:
+                raise RowRefusedError(Refusal.NULL_STATIONCODE)  # noqa: TRY301 - one place counts refusals
+            if code in reports:
+                again += 1
+                continue
+            reports[code] = report_of(code, row)
         except RowRefusedError as error:
-            refusals[error.reason] += 1
-        except UNDECODABLE:
-            refusals[Refusal.BAD_TYPE] += 1
+            if code is None:
+                nameless[error.reason] += 1
+            else:
+                again += code in bad
+                bad.setdefault(code, error.reason)
         else:
-            reports[report.station_code] = report
+            again += bad.pop(code, None) is not None
+    refused = nameless + Counter(bad.values()) + Counter({Refusal.DUPLICATE_STATION: again})
+    count = len(reports) + len(bad) + nameless.total()
+    no_code = refused[Refusal.NULL_STATIONCODE]
     failure: PollKind | None = None
-    no_code = refusals[Refusal.NULL_STATIONCODE]
     if count == 0:
         failure, reason = PollKind.EMPTY, "the answer has no row"
     elif no_code > count * _MANY_NULL_CODES:
         failure, reason = PollKind.NULL_STATIONCODE, f"{no_code} of {count} rows have no station code"
     elif not reports:
-        words = ", ".join(f"{number} {name}" for name, number in sorted(refusals.items()) if number)
+        words = ", ".join(f"{number} {name}" for name, number in sorted(refused.items()) if number)
         failure, reason = PollKind.EMPTY, f"none of {count} rows is valid: {words}"
     return DecodedPoll(
         failure=failure,
         reason=reason,
         reports=() if failure else tuple(reports.values()),
-        refused={name: number for name, number in sorted(refusals.items()) if number},
+        refused=dict(sorted(refused.items())),
         rows=count,
         total_count=total_count,
+        mended=dict(sorted(mends.items())),
     )

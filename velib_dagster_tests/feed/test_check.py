@@ -17,7 +17,7 @@ def test_a_check_says_what_was_recognised_missing_refused_and_left(tmp_path):
     with LocalFeed({"/": [json_reply(rows, headers={"X-RateLimit-Remaining": "4711"})]}) as feed:
         check = checked(tmp_path, feed.address)
     assert check.usable
-    assert (check.format, check.stations, check.in_service, check.rows) == ("Explore v2.1 export", 2, 1, 3)
+    assert (check.format, check.stations, check.in_service, check.rows) == ("Explore v2.1 export", 2, 1, 2)
     assert (check.missing, check.refused) == ({"capacity": 1}, {Refusal.DUPLICATE_STATION: 1})
     assert (check.quota_left, check.unknown_keys) == (4711, ["code_insee_commune"])
     for words in (

@@ -216,7 +216,7 @@ def test_status_and_information_are_joined_by_station_id(samples, name):
     status = answer(samples / "gbfs-station-status-2022-02.json", STATION_STATUS)
     poll = decode([status, answer(samples / name, STATION_INFORMATION)])
     assert (poll.failure, poll.reason, len(poll.reports), poll.refused) == (None, "", reports, refused)
-    assert poll.rows == reports + sum(refused.values())
+    assert poll.rows == reports
     assert sum(report.name is None for report in poll.reports) == nameless
 
 

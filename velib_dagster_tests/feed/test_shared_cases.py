@@ -1,0 +1,42 @@
+"""Every case of `../shared/feed-cases` that is about what feeds do, against its right value, and check-feed beside it.
+
+The same rules are tested on generated input elsewhere, so that they are held where the folder is absent too.
+"""
+
+import pytest
+
+from velib_dagster_tests.feed import shared_cases
+from velib_dagster_tests.feed.shared_cases import Case, differences, disagreement, run
+
+ELSEWHERE = {
+    "21": "time: clock jumps",
+    "22": "time: old documents",
+    "23": "time: days whose midnight is skipped",
+    "24": "recordings of another zone",
+    "25": "codes of other digits",
+    "26": "bounded poll records",
+    "27": "two cities on one host",
+    "28": "exports",
+    "29": "exports",
+    "30": "exports",
+    "31": "exports",
+    "32": "exports",
+    "33": "platform",
+    "34": "platform",
+    "35": "platform",
+}
+"""Cases that are not run here, and what they are about."""
+FOLDERS = {"40"}
+"""Cases of recordings, which have no feed to ask."""
+
+FEEDS = [case for case in shared_cases.cases() if case.number not in ELSEWHERE | dict.fromkeys(FOLDERS)]
+
+if not shared_cases.FOLDER.is_dir():
+    pytest.skip(f"no cases: {shared_cases.FOLDER} does not exist", allow_module_level=True)
+
+
+@pytest.mark.parametrize("case", FEEDS, ids=str)
+def test_the_chain_and_check_feed_do_what_is_right(case: Case, tmp_path) -> None:
+    seen = run(case, tmp_path)
+    assert differences(case.right, seen) == []
+    assert disagreement(seen) is None
