@@ -1,7 +1,7 @@
 """Which days' statistics are due: what the archive has against what is computed.
 
-A day is due when its file has grown since, today once an hour, a day never computed at once. Called by the schedule
-`statistics_of_due_days`; the days of the partitions are told here too.
+A day is due when its file has grown since, today once an hour, a day never computed at once. Called by
+`statistics_schedule.py`; the days of the partitions are told here too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +11,16 @@ from typing import Final
 
 from velib_dagster.archive.commit import read_commit
 from velib_dagster.settings import Settings
+from velib_dagster.statistics.days import SPELLS_AT_ONCE
 
 TODAY_EVERY: Final = timedelta(minutes=55)
 """Today is computed again once it was computed so long ago: hourly, with ticks every ten minutes."""
 EMPTY_ARCHIVE_DAYS: Final = 7
 """Where nothing is archived yet, partitions begin so many days ago: history may come in by a backfill."""
+
+
+MOST_DAYS: Final = 7
+"""Days of one run at most: it ends well before its longest time, and the next tick goes on."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,18 @@ def due_days(
     return sorted(due, reverse=True)
 
 
+def newest_stretch(due: Sequence[date], spells: Mapping[date, int]) -> list[date]:
+    """Of the days that are due, newest first, the newest ones in a row that one run may take; oldest first."""
+    stretch: list[date] = []
+    for day in due:
+        together = sum(spells.get(one, 0) for one in (*stretch, day))
+        in_a_row = not stretch or stretch[-1] - day == timedelta(days=1)
+        if stretch and (not in_a_row or len(stretch) == MOST_DAYS or together > SPELLS_AT_ONCE):
+            break
+        stretch.append(day)
+    return stretch[::-1]
+
+
 def due_now(settings: Settings, assets: Sequence[str], now: datetime) -> list[date]:
     """The days to compute now, newest first, by what the archive and PostgreSQL say.
 
@@ -65,9 +82,21 @@ def due_now(settings: Settings, assets: Sequence[str], now: datetime) -> list[da
     from velib_dagster.store.statistics_reads import computed_days  # noqa: PLC0415
 
     commit = read_commit(settings.archive)
-    archived = {day: length.bytes for day, length in commit.files.items()} if commit else {}
+    if commit is None or not commit.files:
+        return []  # a new home may have no database yet
+    archived = {day: length.bytes for day, length in commit.files.items()}
     with connect(settings) as connection:
         computed = [
             Computed(row.asset, row.day, row.archived_bytes, row.computed_at) for row in computed_days(connection)
         ]
     return due_days(archived, computed, assets, now, now.astimezone(settings.feed.zone_info).date())
+
+
+def archived_spells(settings: Settings) -> dict[date, int]:
+    """How many spells each archived day has.
+
+    Raises:
+        ArchiveError: the archive is damaged.
+    """
+    commit = read_commit(settings.archive)
+    return {day: length.rows for day, length in commit.files.items()} if commit else {}

@@ -13,13 +13,12 @@ import dagster as dg
 from velib_dagster.definitions import build_defs
 from velib_dagster.orchestration import jobs
 from velib_dagster.orchestration.resources import Platform
+from velib_dagster.orchestration.shared import FIRST_PARTITION as FIRST
+from velib_dagster.orchestration.shared import LAST_PARTITION as LAST
 from velib_dagster.settings import Settings, VelibError
 from velib_dagster.statistics.days import Days
 from velib_dagster.statistics.proof import stretches
 
-FIRST: Final = "dagster/asset_partition_range_start"
-LAST: Final = "dagster/asset_partition_range_end"
-"""Tags of a run over partitions in a row."""
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 

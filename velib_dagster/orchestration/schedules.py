@@ -3,15 +3,13 @@
 A tick that launches nothing says why in words. They start by themselves only where VELIB_AUTOMATION=on.
 """
 
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 import dagster as dg
 
 from velib_dagster.feed.poll import quota_spent_until
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration import jobs
-from velib_dagster.orchestration.due_days import due_now
 from velib_dagster.orchestration.forecast_schedules import forecast_schedules
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import (
@@ -21,11 +19,8 @@ from velib_dagster.orchestration.shared import (
     not_polled,
     schedule_status,
 )
-from velib_dagster.orchestration.statistics import ASSETS
+from velib_dagster.orchestration.statistics_schedule import statistics_schedule
 from velib_dagster.settings import Settings
-
-MOST_DAYS: Final = 12
-"""Days that one tick launches at most, the newest first: after a long backfill the next ticks go on."""
 
 
 def default_schedules() -> list[dg.ScheduleDefinition]:
@@ -69,34 +64,7 @@ def default_schedules() -> list[dg.ScheduleDefinition]:
         why_not = earlier_run_going(context.instance, jobs.RETENTION)
         return dg.SkipReason(why_not) if why_not else dg.RunRequest()
 
-    @dg.schedule(
-        job=jobs.statistics_of_day,
-        cron_schedule="*/10 * * * *",
-        default_status=status,
-        description="Computes days that are new, ended or got late rows, and today once an hour.",
-    )
-    def statistics_of_due_days(
-        context: dg.ScheduleEvaluationContext, platform: Platform
-    ) -> list[dg.RunRequest] | dg.SkipReason:
-        why_not = earlier_run_going(context.instance, jobs.STATISTICS, timedelta(hours=1))
-        if why_not:
-            return dg.SkipReason(why_not)
-        return _due(platform.settings(), context.scheduled_execution_time)
-
-    return [every_minute, every_five_minutes, every_hour, statistics_of_due_days, *forecast_schedules()]
-
-
-def _due(settings: Settings, now: datetime) -> list[dg.RunRequest] | dg.SkipReason:
-    from velib_dagster.archive.errors import ArchiveError  # noqa: PLC0415 - the runs of each minute load this module too
-    from velib_dagster.store.connect import StoreError  # noqa: PLC0415
-
-    try:
-        due = due_now(settings, tuple(ASSETS), now)
-    except (ArchiveError, StoreError) as error:
-        return dg.SkipReason(str(error))
-    if not due:
-        return dg.SkipReason("the statistics of every archived day are as new as they have to be")
-    return [dg.RunRequest(partition_key=day.isoformat()) for day in due[:MOST_DAYS]]
+    return [every_minute, every_five_minutes, every_hour, statistics_schedule(), *forecast_schedules()]
 
 
 def not_this_minute(settings: Settings, tick: datetime) -> str | None:

@@ -19,6 +19,7 @@ from velib_dagster.orchestration.shared import (
     TAKEN_OVER,
     answers_at,
     earlier_run_going,
+    failed_before,
     local_clock,
     sensor_status,
     text_of,
@@ -30,7 +31,6 @@ LONGEST_PAUSE: Final = timedelta(minutes=5)
 """After failed runs in a row the next one waits 20 s, 40 s, … at most five minutes."""
 TAKEN_OVER_PAUSE: Final = timedelta(seconds=60)
 """Launched at once, this producer would fence the one that has just fenced it, and so on."""
-LOOK_BACK: Final = 6
 
 
 class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -76,7 +76,9 @@ def _evaluate(settings: Settings, instance: dg.DagsterInstance, cursor: Cursor, 
         return _skip(
             f"Kafka unreachable since {local_clock(settings, since)}, {words} (at {settings.kafka})", Cursor(since)
         )
-    pause = taken_over(settings, event, now) or failed_before(settings, instance, now)
+    pause = taken_over(settings, event, now) or failed_before(
+        settings, instance, jobs.PRODUCER, now, FIRST_PAUSE, LONGEST_PAUSE
+    )
     if pause:
         # a broker that hangs still takes connections: only its producer's failed runs tell
         return _skip(f"{pause}; {words}", Cursor())
@@ -95,28 +97,6 @@ def taken_over(settings: Settings, event: dg.EventLogEntry | None, now: datetime
         return None
     at, then = local_clock(settings, moment), local_clock(settings, moment + TAKEN_OVER_PAUSE)
     return f"another producer of this feed took over at {at}; this one looks again at {then}"
-
-
-def failed_before(settings: Settings, instance: dg.DagsterInstance, now: datetime) -> str | None:
-    """Words while the pause after failed runs of the producer lasts; it doubles with each failure in a row."""
-    records = instance.get_run_records(dg.RunsFilter(job_name=jobs.PRODUCER), limit=LOOK_BACK)
-    failures = 0
-    for record in records:
-        if record.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
-            break
-        failures += 1
-    if not failures:
-        return None
-    newest = records[0]
-    ended = datetime.fromtimestamp(newest.end_time, UTC) if newest.end_time else newest.create_timestamp
-    then = ended.astimezone(UTC) + min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE)
-    if now >= then:
-        return None
-    runs = "run" if failures == 1 else "runs"
-    return (
-        f"{failures} failed {runs} of {jobs.PRODUCER} in a row, the newest ({newest.dagster_run.run_id[:8]}) at "
-        f"{local_clock(settings, ended)}; the next try is due in {(then - now).total_seconds():.0f} s"
-    )
 
 
 def _skip(words: str, cursor: Cursor) -> dg.SensorResult:

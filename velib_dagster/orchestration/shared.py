@@ -31,6 +31,11 @@ TAKEN_OVER: Final = "taken_over"
 STUCK_AFTER: Final = timedelta(minutes=2)
 """A run older than this no longer holds back the next: a minute job takes seconds, and one that hangs or was
 orphaned by a restart would otherwise stop its job until run monitoring ends it."""
+LOOK_BACK: Final = 12
+"""Failed runs in a row that lengthen the pause after them; more make it no longer."""
+FIRST_PARTITION: Final = "dagster/asset_partition_range_start"
+LAST_PARTITION: Final = "dagster/asset_partition_range_end"
+"""Tags of a run over partitions in a row, of one alone too."""
 CONNECT_SECONDS: Final = 1.0
 HEAD_ROWS: Final = 5
 
@@ -84,6 +89,35 @@ def earlier_run_going(instance: dg.DagsterInstance, job_name: str, stuck_after: 
     age = int((datetime.now(UTC) - run.create_timestamp.astimezone(UTC)).total_seconds())
     status = run.dagster_run.status.value.lower()
     return f"an earlier run of {job_name} is still going: {run.dagster_run.run_id[:8]}, {status}, {age} s old"
+
+
+def failed_before(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    job_name: str,
+    now: datetime,
+    first_pause: timedelta,
+    longest_pause: timedelta,
+) -> str | None:
+    """Words while the pause after failed runs of the job lasts; it doubles with each failure in a row."""
+    records = instance.get_run_records(dg.RunsFilter(job_name=job_name), limit=LOOK_BACK)
+    failures = 0
+    for record in records:
+        if record.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
+            break
+        failures += 1
+    if not failures:
+        return None
+    newest = records[0]
+    ended = datetime.fromtimestamp(newest.end_time, UTC) if newest.end_time else newest.create_timestamp
+    then = ended.astimezone(UTC) + min(first_pause * 2 ** (failures - 1), longest_pause)
+    if now >= then:
+        return None
+    runs = "run" if failures == 1 else "runs"
+    return (
+        f"{failures} failed {runs} of {job_name} in a row, the newest ({newest.dagster_run.run_id[:8]}) at "
+        f"{local_clock(settings, ended)}; the next try is due in {(then - now).total_seconds():.0f} s"
+    )
 
 
 def answers_at(addresses: str) -> bool:

@@ -49,13 +49,22 @@ DAYS_A_RUN: Final = 7
 """So many days of a backfill are one run: it starts Java once, and ends well before its longest time."""
 
 
+def day_partitions(settings: Settings, now: datetime) -> dg.DailyPartitionsDefinition:
+    """Days of the feed's time zone, from the archive's first to today.
+
+    Raises:
+        ArchiveError: the archive is damaged.
+    """
+    start = first_day(settings, now)
+    return dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone=settings.feed.timezone, end_offset=1)
+
+
 def statistics_assets(settings: Settings) -> dg.AssetsDefinition:
     """The four assets, in partitions of days of the feed's time zone since the archive's first.
 
     Raises:
         ArchiveError: the archive is damaged.
     """
-    start = first_day(settings, datetime.now(UTC))
 
     @dg.multi_asset(
         name="statistics",
@@ -75,9 +84,7 @@ def statistics_assets(settings: Settings) -> dg.AssetsDefinition:
             for asset, checks in _CHECKS_OF.items()
             for check in checks
         ],
-        partitions_def=dg.DailyPartitionsDefinition(
-            start_date=start.isoformat(), timezone=settings.feed.timezone, end_offset=1
-        ),
+        partitions_def=day_partitions(settings, datetime.now(UTC)),
         backfill_policy=dg.BackfillPolicy.multi_run(DAYS_A_RUN),
         can_subset=True,
         pool="statistics",  # one run at a time, also of those that the assets' pages launch without the job's lane

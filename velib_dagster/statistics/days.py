@@ -14,6 +14,8 @@ from velib_dagster.statistics.errors import StatisticsError
 WAKING_FROM: Final = 6
 WAKING_UNTIL: Final = 22
 """Waking hours are those from 6 h, inclusive, to 22 h, exclusive."""
+SPELLS_AT_ONCE: Final = 450_000
+"""As many spells of days in a row are computed together, unless one day has more: a driver with 1 GB holds them."""
 
 
 @dataclass(frozen=True)

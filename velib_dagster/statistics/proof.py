@@ -19,7 +19,7 @@ from velib_dagster.archive.errors import EmptyArchiveError
 from velib_dagster.archive.reader import SCHEMA, committed_files
 from velib_dagster.statistics import tables, twins
 from velib_dagster.statistics.compare import differences
-from velib_dagster.statistics.days import Days, day_seconds
+from velib_dagster.statistics.days import SPELLS_AT_ONCE, Days, day_seconds
 from velib_dagster.statistics.reading import day_spells_table, spells_frame
 from velib_dagster.statistics.recount import COUNTED, recounting
 from velib_dagster.statistics.tables import TABLES
@@ -27,8 +27,6 @@ from velib_dagster.statistics.tables import TABLES
 Differences = dict[date, dict[str, list[str]]]
 """Day → table → what is wrong, one sentence each; nothing of days that are right."""
 
-SPELLS_AT_ONCE: Final = 450_000
-"""As many spells are computed together, unless one day has more: a driver with 1 GB holds them."""
 _RECOUNT_NAMES: Final = ("Spark", "the recount by DuckDB")
 _TWIN_NAMES: Final = ("the DataFrame API", "Spark SQL")
 

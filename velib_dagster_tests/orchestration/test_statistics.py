@@ -15,6 +15,7 @@ from velib_dagster.events.records import Spell
 from velib_dagster.orchestration import jobs, run_days
 from velib_dagster.orchestration.due_days import due_now
 from velib_dagster.orchestration.resources import Platform, Spark
+from velib_dagster.orchestration.shared import FIRST_PARTITION, LAST_PARTITION
 from velib_dagster.orchestration.statistics import ASSETS, RECOUNT, TWIN, WITHIN
 from velib_dagster.settings import Settings
 from velib_dagster.statistics import proof
@@ -63,7 +64,7 @@ def run(settings: Settings, day: date, tmp_path: Path, last: date | None = None)
     """One day's run, or that of the days from `day` to `last`."""
     tmp_path.mkdir(exist_ok=True)
     resources = {"platform": Platform(home=str(settings.home)), "spark": Spark()}
-    first_and_last = {run_days.FIRST: str(day), run_days.LAST: str(last)} if last else None
+    first_and_last = {FIRST_PARTITION: str(day), LAST_PARTITION: str(last)} if last else None
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         job = build_defs(resources, settings).resolve_job_def(jobs.STATISTICS)
         return job.execute_in_process(
