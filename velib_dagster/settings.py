@@ -15,7 +15,11 @@ from typing import Final, Self
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
+from velib_dagster.errors import SettingsError as SettingsError  # noqa: PLC0414 - everybody takes it from here
+from velib_dagster.errors import VelibError as VelibError  # noqa: PLC0414
+from velib_dagster.feed_address import address_trouble, has_credentials, identity, name_of, name_trouble, shown
 from velib_dagster.files import write_atomically
+from velib_dagster.variables import address, bootstrap_servers, expanded, postgres_address, time_zone
 
 LAYOUT_VERSION: Final = 1
 """Version of the home folder's layout; a home of another version is refused."""
@@ -27,14 +31,6 @@ LOOPBACK: Final = "127.0.0.1"
 CREDIT: Final = "Data: Vélib' Métropole / Smovengo, Ville de Paris open data, ODbL 1.0"
 
 PORT_NAMES: Final = ("kafka", "kafka_controller", "postgres", "mlflow", "dagster", "dagster_code", "simulator")
-
-
-class VelibError(Exception):
-    """What the platform itself says went wrong: to what, and what to do. Shown as it is, without a traceback."""
-
-
-class SettingsError(VelibError):
-    """A setting, or the home's file, can't be used; the message says which and what to do."""
 
 
 @dataclass(frozen=True)
@@ -59,24 +55,42 @@ class Feed:
         return ZoneInfo(self.timezone)
 
 
-def feed_named(text: str) -> Feed:
-    """The feed that `--feed` names: live, simulated, recordings, or a URL.
+LIVE: Final = "velib"
+"""Name of the live feed; like the next ones, no other feed's."""
+SIMULATED: Final = "simulated"
+RECORDINGS: Final = "recordings"
 
-    A URL gives a feed named after its host, so that its topics and database tell whose they are.
+
+def feed_named(text: str, name: str | None = None) -> Feed:
+    """The feed that `--feed` names: live, simulated, recordings, or a URL; under the name that is chosen, if one is.
+
+    A URL gives a feed that is named after it, so that its topics and database tell whose they are.
+
+    Raises:
+        SettingsError: it is none of them, or nothing can carry the name.
     """
     match text:
         case "live" | "velib":
-            return Feed("velib", VELIB_URL)
+            feed = Feed(LIVE, VELIB_URL)
         case "simulated":
-            return Feed("simulated", "", simulated=True)
+            feed = Feed(SIMULATED, "", simulated=True)
         case "recordings":
-            return Feed("recordings", "")
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = f"feed {text!r} is none of live, simulated, recordings, http(s)://…"
+            feed = Feed(RECORDINGS, "")
+        case _:
+            trouble = address_trouble(text)
+            if trouble is not None:
+                msg = f"feed {text!r} is none of live, simulated, recordings, http(s)://… ({trouble})"
+                raise SettingsError(msg)
+            feed = Feed(LIVE if identity(text) == identity(VELIB_URL) else name_of(text), text)
+    if name is None or name == feed.name:
+        return feed
+    trouble = name_trouble(name)
+    if trouble is None and name in {LIVE, SIMULATED, RECORDINGS}:
+        trouble = "that feed has it"
+    if trouble is not None:
+        msg = f"the feed's name {name!r} (--name, VELIB_FEED_NAME) can't be: {trouble}"
         raise SettingsError(msg)
-    name = re.sub(r"[^a-z0-9]+", "_", parts.hostname.lower()).strip("_")
-    return Feed(f"feed_{name}" if name[0].isdigit() else name, text)
+    return replace(feed, name=name)
 
 
 def data_root() -> Path:
@@ -114,44 +128,34 @@ class Settings:
     """The feed as the home's file has it, where the environment says otherwise; `feed` is the one in force."""
 
     @classmethod
-    def load(cls, home: Path | str | None = None, feed: str | None = None) -> Self:
-        """Settings of the home (argument, else `VELIB_HOME`, else the feed's default home).
+    def load(cls, home: Path | str | None = None, feed: str | None = None, name: str | None = None) -> Self:
+        """Settings of the home (argument, else `VELIB_HOME`, else the one that serves the feed, else a new one).
 
-        A home that exists names its own feed; asking for another one there is an error, since one platform serves
-        one feed.
+        A home that exists names its own feed, under the name it began with, since topics, checkpoints and tables are
+        bound to it; asking for another feed or name there is an error, since one platform serves one feed.
 
         Raises:
-            SettingsError: a home of another layout version or feed, an unreadable file, a number out of range.
+            SettingsError: a home of another layout version or feed, an unreadable file, a value that can't be.
         """
         env = os.environ
-        asked = feed or env.get("VELIB_FEED")
+        asked = feed or env.get("VELIB_FEED") or None
+        chosen = name or env.get("VELIB_FEED_NAME") or None
         given_home = home or env.get("VELIB_HOME")
-        if given_home:
-            home_path = Path(given_home).expanduser().absolute()
-        elif asked:
-            home_path = data_root() / feed_named(asked).name
-        else:
-            home_path = usual_home()
+        home_path = expanded(given_home, "VELIB_HOME").absolute() if given_home else home_of(asked, chosen)
         stored = read_home_file(home_path)
         if stored is None:
-            feed_settings = feed_named(asked or ("simulated" if home_path.name == "simulated" else "live"))
+            feed_settings = feed_named(asked or (SIMULATED if home_path.name == SIMULATED else "live"), chosen)
             ports: dict[str, int] = {}
         else:
-            feed_settings = stored.feed
+            feed_settings = _agreed(home_path, stored.feed, asked, chosen, address("VELIB_FEED_URL"))
             ports = stored.ports
-            if asked is not None and feed_named(asked).name != feed_settings.name:
-                msg = (
-                    f"{home_path} serves the feed {feed_settings.name!r}, not {asked!r}: "
-                    "one home serves one feed; give another --home"
-                )
-                raise SettingsError(msg)
         # Days of the archive are days there: it stays as it began, once it is in the home's file.
-        own_feed = replace(feed_settings, timezone=env.get("VELIB_TIMEZONE", feed_settings.timezone))
+        own_feed = replace(feed_settings, timezone=time_zone("VELIB_TIMEZONE", feed_settings.timezone))
         feed_settings = replace(
             own_feed,
-            url=env.get("VELIB_FEED_URL") or own_feed.url,
-            every_seconds=_whole_number("VELIB_EVERY_SECONDS", feed_settings.every_seconds, 10),
-            max_hold_seconds=_whole_number("VELIB_MAX_HOLD_SECONDS", feed_settings.max_hold_seconds, 60),
+            url=address("VELIB_FEED_URL") or own_feed.url,
+            every_seconds=_whole_number("VELIB_EVERY_SECONDS", feed_settings.every_seconds, 10, 86_400),
+            max_hold_seconds=_whole_number("VELIB_MAX_HOLD_SECONDS", feed_settings.max_hold_seconds, 60, 604_800),
         )
         zones, dagster_files = env.get("VELIB_ZONES"), env.get("VELIB_DAGSTER_FILES")
         kafka_security = env.get("VELIB_KAFKA_SECURITY")
@@ -159,13 +163,13 @@ class Settings:
             home=home_path,
             feed=feed_settings,
             ports={**ports, **_ports(env.get("VELIB_PORTS", ""))},
-            kafka_address=env.get("VELIB_KAFKA") or None,
-            kafka_security=Path(kafka_security).expanduser().absolute() if kafka_security else None,
-            postgres_address=env.get("VELIB_POSTGRES") or None,
-            mlflow_address=env.get("VELIB_MLFLOW") or None,
-            mlflow_public=env.get("VELIB_MLFLOW_PUBLIC") or None,
-            zones_file=Path(zones).expanduser() if zones else None,
-            dagster_files=Path(dagster_files).expanduser() if dagster_files else None,
+            kafka_address=bootstrap_servers("VELIB_KAFKA"),
+            kafka_security=expanded(kafka_security, "VELIB_KAFKA_SECURITY").absolute() if kafka_security else None,
+            postgres_address=postgres_address("VELIB_POSTGRES"),
+            mlflow_address=address("VELIB_MLFLOW"),
+            mlflow_public=address("VELIB_MLFLOW_PUBLIC"),
+            zones_file=expanded(zones, "VELIB_ZONES") if zones else None,
+            dagster_files=expanded(dagster_files, "VELIB_DAGSTER_FILES") if dagster_files else None,
             host=env.get("VELIB_HOST") or LOOPBACK,
             own_feed=own_feed,
         )
@@ -315,6 +319,115 @@ def read_home_file(home: Path) -> HomeFile | None:
         raise SettingsError(msg) from error
 
 
+def home_of(asked: str | None, name: str | None) -> Path:
+    """The home meant where none is named: the one that serves the feed asked for, else where a new one would be.
+
+    Raises:
+        SettingsError: a name is chosen for an address that a home serves under another.
+    """
+    if asked is None and name is None:
+        return usual_home()
+    feed = feed_named(asked or "live", name)
+    own = data_root() / feed.name
+    if not feed.url or (own / HOME_FILE).exists():
+        return own
+    serving = home_serving(feed.url)
+    if serving is None:
+        return own
+    if name is not None:
+        msg = (
+            f"{shown(feed.url)} is served by {serving[0]}, under the name {serving[1].name}, which stays: "
+            "leave out --name (VELIB_FEED_NAME), or name a --home of its own"
+        )
+        raise SettingsError(msg)
+    return serving[0]
+
+
+def home_serving(url: str) -> tuple[Path, Feed] | None:
+    """The home of this user that polls the address, and its feed; None where none does."""
+    for path in sorted(data_root().glob(f"*/{HOME_FILE}")):
+        try:
+            stored = read_home_file(path.parent)
+        except SettingsError:  # a damaged home, or one of another version, is said where it is used
+            continue
+        if stored is not None and _polls(stored.feed, url):
+            return path.parent, stored.feed
+    return None
+
+
+def with_address(settings: Settings, url: str) -> Settings:
+    """The home's feed at another address from now on, under its own name; written to the home's file.
+
+    Raises:
+        SettingsError: there is no such home, its feed has no address or makes its own, or another home polls that one.
+    """
+    trouble = address_trouble(url)
+    stored = read_home_file(settings.home)
+    other = None if trouble else home_serving(url)
+    if trouble is not None:
+        msg = f"{shown(url)} is no address of a feed: {trouble}"
+    elif stored is None:
+        msg = f"there is no platform in {settings.home} yet: velib up --feed {shown(url)!r}"
+    elif stored.feed.simulated or not stored.feed.url:
+        msg = f"the feed {stored.feed.name!r} of {settings.home} is polled at no address of other people's"
+    elif other is not None and other[0] != settings.home:
+        msg = f"{shown(url)} is the feed {other[1].name!r} of {other[0]}: two homes would poll one feed"
+    else:
+        own = replace(settings.own_feed or stored.feed, url=url)
+        moved = replace(settings, own_feed=own, feed=replace(settings.feed, url=address("VELIB_FEED_URL") or url))
+        moved.save()
+        return moved
+    raise SettingsError(msg)
+
+
+def _polls(feed: Feed, url: str) -> bool:
+    if feed.simulated or address_trouble(feed.url) is not None:
+        return False
+    return identity(feed.url) == identity(url)
+
+
+def _agreed(home: Path, stored: Feed, asked: str | None, name: str | None, other_address: str | None) -> Feed:
+    """The home's own feed, where what is asked for is that feed; with the address as it is spelled now.
+
+    Raises:
+        SettingsError: another feed, or another name, is asked for.
+    """
+    if name is not None and name != stored.name:
+        msg = (
+            f"the feed of {home} has the name {stored.name!r}, and keeps it, since its topics and tables carry it: "
+            f"leave out --name (VELIB_FEED_NAME) {name!r}, or give another --home"
+        )
+        raise SettingsError(msg)
+    if asked is None:
+        return stored
+    feed = feed_named(asked)
+    if feed.simulated or stored.simulated or not feed.url:
+        same = feed.simulated == stored.simulated and bool(feed.url) == (bool(stored.url) and not stored.simulated)
+    elif _polls(stored, feed.url):
+        # A key may have changed, or http become https; whoever leaves the key out means the one there is.
+        kept = asked in {"live", LIVE} or (has_credentials(stored.url) and not has_credentials(feed.url))
+        return stored if kept else replace(stored, url=feed.url)
+    else:
+        moved = other_address is not None and identity(other_address) == identity(feed.url)
+        same = moved or (asked in {"live", LIVE} and stored.name == LIVE)
+    if same:
+        return stored
+    msg = (
+        f"{home} serves the feed {_described(stored)}, not {_described(feed)}: one home serves one feed; give another "
+        "--home, or none"
+    )
+    if feed.url and stored.url and not stored.simulated:
+        msg += (
+            f". Where it is a new address of the same feed: velib feed-url {shown(feed.url)!r} --home {home}, "
+            "or VELIB_FEED_URL"
+        )
+    raise SettingsError(msg)
+
+
+def _described(feed: Feed) -> str:
+    return f"{feed.name!r}, {shown(feed.url)}" if feed.url and not feed.simulated else repr(feed.name)
+
+
 def usual_home() -> Path:
     """The home meant where none is named: the live feed's, or the only one there is where that one doesn't exist."""
     live = data_root() / "velib"
@@ -329,18 +442,18 @@ def _ports(text: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, _, port = item.partition("=")
-        if name not in PORT_NAMES or not port.isdigit() or not 0 < int(port) < 65_536:
+        if name not in PORT_NAMES or re.fullmatch(r"[0-9]{1,5}", port) is None or not 0 < int(port) < 65_536:
             msg = f"VELIB_PORTS: {item!r} must be name=port, with a name of {', '.join(PORT_NAMES)}"
             raise SettingsError(msg)
         found[name] = int(port)
     return found
 
 
-def _whole_number(variable: str, default: int, least: int) -> int:
+def _whole_number(variable: str, default: int, least: int, most: int) -> int:
     text = os.environ.get(variable)
-    if text is None:
+    if not text:
         return default
-    if not text.isdigit() or int(text) < least:
-        msg = f"{variable}={text!r} must be a whole number of at least {least}"
+    if re.fullmatch(r"[0-9]{1,9}", text) is None or not least <= int(text) <= most:
+        msg = f"{variable}={text!r} must be a whole number from {least} to {most}"
         raise SettingsError(msg)
     return int(text)

@@ -125,3 +125,18 @@ def test_simulated_days_are_written_as_recordings(tmp_path: Path) -> None:
     shown = velib("simulate", "--days", "1", "--every", "3600", "--stations", "20", "--into", str(into), home=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert len(list(into.glob("*.json.gz"))) == 24
+
+
+def test_a_home_of_one_city_refuses_another_and_is_moved_by_a_command(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    brussels, lyon = (f"https://feeds.example/contracts/{city}/gbfs/gbfs.json" for city in ("bruxelles", "lyon"))
+    feed = {"name": "feeds_example", "url": brussels}
+    (home / "home.json").write_text(json.dumps({"layout": LAYOUT_VERSION, "feed": feed, "ports": {}}))
+    refused = velib("up", "--feed", lyon, "--home", str(home), home=tmp_path)
+    assert refused.returncode == 1
+    assert "lyon" in refused.stderr
+    moved = velib("feed-url", f"{lyon}?key=s3cret", "--home", str(home), home=tmp_path)
+    assert moved.returncode == 0, moved.stderr
+    told = velib("feed-url", "--home", str(home), "--feed", lyon, home=tmp_path)
+    assert told.stdout == f"feeds_example: {lyon}?key=***\n"

@@ -9,7 +9,10 @@ PACKAGE = Path(__file__).parents[1] / "velib_dagster"
 
 MAY_IMPORT = {
     "files": set(),
-    "settings": {"files"},
+    "errors": set(),
+    "feed_address": set(),
+    "variables": {"errors", "feed_address"},
+    "settings": {"files", "errors", "feed_address", "variables"},
     "stopping": set(),
     "locks": set(),
     "store": {"files", "settings", "events"},

@@ -56,17 +56,6 @@ def test_what_the_environment_says_is_in_force_and_not_kept_but_for_the_days_of_
     assert Settings.load(own_home / "h").feed == replace(feed_named("live"), timezone="Europe/Oslo")
 
 
-@pytest.mark.parametrize(
-    ("url", "name"),
-    [
-        ("https://gbfs.example.org/gbfs.json", "gbfs_example_org"),
-        ("http://127.0.0.1:8000/gbfs/gbfs.json", "feed_127_0_0_1"),
-    ],
-)
-def test_a_feed_given_by_url_is_named_after_its_host(url: str, name: str) -> None:
-    assert feed_named(url).name == name
-
-
 def test_addresses_in_the_environment_stand_for_parts_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VELIB_KAFKA", "broker:9092")
     monkeypatch.setenv("VELIB_POSTGRES", "postgresql://bob@db:5433")
@@ -82,11 +71,40 @@ def test_a_part_without_port_says_how_to_get_one() -> None:
         _ = Settings.load().kafka
 
 
-@pytest.mark.parametrize("value", ["0", "soon", "-5"])
-def test_a_number_out_of_range_names_its_variable(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VELIB_EVERY_SECONDS", value)
-    with pytest.raises(SettingsError, match="VELIB_EVERY_SECONDS"):
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        *(("VELIB_EVERY_SECONDS", value) for value in ("0", "soon", "-5", "60²", "9" * 30)),
+        *(("VELIB_MAX_HOLD_SECONDS", value) for value in ("1", "660.5", "9" * 30)),
+        *(("VELIB_TIMEZONE", value) for value in ("Paris", "Europe", "europe/paris", "../etc", "UTC+1", "é")),
+        *(("VELIB_FEED_URL", value) for value in ("ftp://x.example/f", "x.example", "http://x:99999/", "http://[::1")),
+        *(("VELIB_KAFKA", value) for value in ("broker", "broker:", "http://broker:9092", "a:1;b:2")),
+        *(("VELIB_POSTGRES", value) for value in ("db:5432", "postgresql://db:port", "mysql://db")),
+        *(("VELIB_MLFLOW", value) for value in ("mlflow:5000", "http://")),
+        *(("VELIB_MLFLOW_PUBLIC", value) for value in ("localhost:5000",)),
+        *(("VELIB_ZONES", value) for value in ("~no-such-user-here/zones.geojson",)),
+    ],
+)
+def test_a_value_that_can_t_be_names_its_variable(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable):
         Settings.load()
+
+
+def test_a_time_zone_near_the_one_meant_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELIB_TIMEZONE", "europe/pariss")
+    with pytest.raises(SettingsError, match="as Europe/Paris"):
+        Settings.load()
+    for usual in ("Europe/Oslo", "UTC", "America/Argentina/Buenos_Aires", ""):
+        monkeypatch.setenv("VELIB_TIMEZONE", usual)
+        assert Settings.load().feed.timezone == usual or not usual
+
+
+def test_a_bad_address_of_postgresql_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELIB_POSTGRES", "postgresql://bob:s3cret@db:x")
+    with pytest.raises(SettingsError) as caught:
+        Settings.load()
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"layout": 1}', '{"layout": 1, "feed": {"colour": 1}, "ports": {}}'])

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from velib_dagster.commands.shared import FeedName, Home, console, each, errors, say
+from velib_dagster.commands.shared import ChosenName, FeedName, Home, console, each, errors, say
 from velib_dagster.settings import CREDIT, Settings, VelibError
 from velib_dagster.stopping import asks_to_stop
 
@@ -121,13 +121,14 @@ def backfill(
     folder: Annotated[Path, typer.Argument(help="Folder with recorded answers: .json, .json.gz, .tar.xz.")],
     statistics: Annotated[bool, typer.Option(help="Compute the statistics of the days touched afterwards.")] = True,
     home: Home = None,
+    name: ChosenName = None,
 ) -> None:
     """Send recorded answers through the very same path as the live feed, then wait until all stores hold them."""
     from velib_dagster.runtime.backfill import backfill_recordings, compute_statistics
     from velib_dagster.runtime.services import needed_services
 
     chosen = home or os.environ.get("VELIB_HOME")
-    settings = Settings.load(home, None if chosen else "recordings")
+    settings = Settings.load(home, None if chosen else "recordings", name)
     from velib_dagster.feed.recordings import list_recordings
 
     list_recordings(folder)  # a folder without any must not start services first

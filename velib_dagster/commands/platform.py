@@ -6,15 +6,16 @@ from typing import Annotated
 
 import typer
 
-from velib_dagster.commands.shared import FeedName, Home, console
-from velib_dagster.settings import Settings, VelibError
+from velib_dagster.commands.shared import ChosenName, FeedName, Home, console
+from velib_dagster.feed_address import shown
+from velib_dagster.settings import Settings, VelibError, with_address
 
 
-def up(feed: FeedName = None, home: Home = None) -> None:
+def up(feed: FeedName = None, home: Home = None, name: ChosenName = None) -> None:
     """Start everything and keep it running until Ctrl-C: Kafka, PostgreSQL, Spark, Dagster, MLflow."""
     from velib_dagster.runtime.up import up as run_platform
 
-    settings = Settings.load(home, feed)
+    settings = Settings.load(home, feed, name)
     named = feed or os.environ.get("VELIB_FEED")
     raise typer.Exit(run_platform(settings, allow_fallback=named is None, console=console))
 
@@ -39,11 +40,25 @@ def dsn(home: Home = None, feed: FeedName = None) -> None:
     typer.echo(readonly_dsn(Settings.load(home, feed)))
 
 
-def prepare(home: Home = None, feed: FeedName = None) -> None:
+def feed_url(
+    url: Annotated[str | None, typer.Argument(help="The new address. Default: say the one in force.")] = None,
+    home: Home = None,
+    feed: FeedName = None,
+) -> None:
+    """Give the home's feed another address: the same stations under a new URL, or with a new key."""
+    settings = Settings.load(home, feed)
+    if url is not None:
+        settings = with_address(settings, url)
+    console.print(f"{settings.feed.name}: {shown(settings.feed.url) or 'no address'}", highlight=False, soft_wrap=True)
+    if url is not None:
+        console.print("The next poll asks there; a standby poller that runs, from its next start on.")
+
+
+def prepare(home: Home = None, feed: FeedName = None, name: ChosenName = None) -> None:
     """On a server: folders, topics, databases and migrations, then done; Kafka and PostgreSQL are those given."""
     from velib_dagster.runtime.prepare import prepare as prepare_home
 
-    prepare_home(Settings.load(home, feed), lambda words: console.print(words, highlight=False, soft_wrap=True))
+    prepare_home(Settings.load(home, feed, name), lambda words: console.print(words, highlight=False, soft_wrap=True))
 
 
 def serve(

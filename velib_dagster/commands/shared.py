@@ -26,6 +26,12 @@ Home = Annotated[
         "--home", help="Home folder of the platform. Default: VELIB_HOME, else ~/.local/share/velib-dagster/<feed>."
     ),
 ]
+ChosenName = Annotated[
+    str | None,
+    typer.Option(
+        "--name", help="Name of a new home's feed, in topics and databases. Default: VELIB_FEED_NAME, else its own."
+    ),
+]
 FeedName = Annotated[str | None, typer.Option("--feed", help="live, simulated, recordings, or the URL of a feed.")]
 
 

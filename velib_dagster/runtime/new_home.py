@@ -10,7 +10,7 @@ import requests
 
 from velib_dagster.runtime.errors import in_words
 from velib_dagster.runtime.ports import with_ports
-from velib_dagster.settings import LOOPBACK, Settings, data_root, feed_named, read_home_file
+from velib_dagster.settings import LIVE, LOOPBACK, Settings, data_root, feed_named, read_home_file
 
 
 def is_new(home: Path) -> bool:
@@ -32,10 +32,9 @@ def unreachable(url: str) -> str | None:
 
 
 def simulated_instead(settings: Settings) -> Settings:
-    """Settings for the simulated feed: in its own home, or in the one that was asked for by name."""
-    feed = feed_named("simulated")
-    usual = settings.home == data_root() / settings.feed.name
-    if not usual:
+    """Settings for the simulated feed: in its own home, or in the one that was asked for, under the name chosen."""
+    feed = feed_named("simulated", None if settings.feed.name == LIVE else settings.feed.name)
+    if settings.home != data_root() / LIVE:
         return replace(settings, feed=feed, own_feed=feed)
     home = data_root() / feed.name
     stored = read_home_file(home)
