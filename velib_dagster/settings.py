@@ -19,7 +19,7 @@ from velib_dagster.errors import SettingsError as SettingsError  # noqa: PLC0414
 from velib_dagster.errors import VelibError as VelibError  # noqa: PLC0414
 from velib_dagster.feed_address import address_trouble, has_credentials, identity, name_of, name_trouble, shown
 from velib_dagster.files import write_atomically
-from velib_dagster.variables import address, bootstrap_servers, expanded, postgres_address, time_zone
+from velib_dagster.variables import address, bootstrap_servers, expanded, postgres_address, public_addresses, time_zone
 
 LAYOUT_VERSION: Final = 1
 """Version of the home folder's layout; a home of another version is refused."""
@@ -121,6 +121,8 @@ class Settings:
     postgres_address: str | None = None
     mlflow_address: str | None = None
     mlflow_public: str | None = None
+    dagster_public: tuple[str, ...] = ()
+    """Addresses or names under which people open Dagster's page; under others, but those of loopback, it refuses."""
     zones_file: Path | None = None
     dagster_files: Path | None = None
     host: str = LOOPBACK
@@ -168,6 +170,7 @@ class Settings:
             postgres_address=postgres_address("VELIB_POSTGRES"),
             mlflow_address=address("VELIB_MLFLOW"),
             mlflow_public=address("VELIB_MLFLOW_PUBLIC"),
+            dagster_public=public_addresses("VELIB_DAGSTER_PUBLIC"),
             zones_file=expanded(zones, "VELIB_ZONES") if zones else None,
             dagster_files=expanded(dagster_files, "VELIB_DAGSTER_FILES") if dagster_files else None,
             host=env.get("VELIB_HOST") or LOOPBACK,

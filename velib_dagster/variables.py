@@ -80,6 +80,21 @@ def postgres_address(variable: str) -> str | None:
     return text
 
 
+def public_addresses(variable: str) -> tuple[str, ...]:
+    """Addresses of a server's page, `https://name[:port]` or `name[:port]`, several with commas between; no path.
+
+    Raises:
+        SettingsError: one is none.
+    """
+    found = []
+    for item in filter(None, (part.strip().rstrip("/") for part in os.environ.get(variable, "").split(","))):
+        if not re.fullmatch(r"(https?://)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", item):
+            msg = f"{variable}: {item!r} must be https://name, http://name:port or a name, several with commas between"
+            raise SettingsError(msg)
+        found.append(item.lower())
+    return tuple(found)
+
+
 def expanded(path: Path | str, variable: str) -> Path:
     """The path with ~ put in full.
 

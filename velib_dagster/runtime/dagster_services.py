@@ -125,15 +125,16 @@ def code_server(settings: Settings) -> Part:
 
 
 def webserver(settings: Settings) -> Part:
-    """Dagster's pages."""
+    """Dagster's pages, behind the guard of `orchestration/page_guard.py`."""
     port = settings.port("dagster")
     workspace = instance_home(settings) / "workspace.yaml"
     return Part(
         name="dagster_web",
         title="Dagster",
         argv=[
-            *(sys.executable, "-m", "dagster_webserver", "--host", settings.host, "--port", str(port)),
-            *("--workspace", str(workspace)),
+            *(sys.executable, "-m", "velib_dagster.orchestration.webserver", "--host", settings.host),
+            *("--port", str(port), "--workspace", str(workspace)),
+            *(word for address in settings.dagster_public for word in ("--public", address)),
         ],
         env=environment(settings),
         ready=lambda: answers_ok(f"http://{LOOPBACK}:{port}/server_info"),

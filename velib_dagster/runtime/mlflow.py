@@ -31,6 +31,15 @@ def allowed_hosts(settings: Settings) -> tuple[str, ...]:
     )
 
 
+def allowed_origins(settings: Settings) -> tuple[str, ...]:
+    """Origins whose pages may change something: the public address; those of loopback may anyway, others never.
+
+    MLflow's own page sends its origin with all that it asks by POST, lists of runs among it.
+    """
+    parts = urlsplit(settings.mlflow_public or "")
+    return (f"{parts.scheme}://{parts.netloc}",) if parts.netloc else ()
+
+
 def server(settings: Settings) -> Part:
     """The MLflow server of this home; PostgreSQL must run."""
     port = settings.port("mlflow")
@@ -47,6 +56,7 @@ def server(settings: Settings) -> Part:
             *(sys.executable, "-m", "mlflow", "server", "--serve-artifacts", "--artifacts-destination"),
             *(str(artifacts), "--host", settings.host, "--port", str(port), "--workers", "1"),
             *("--allowed-hosts", ",".join(allowed_hosts(settings))),
+            *(("--cors-allowed-origins", ",".join(origins)) if (origins := allowed_origins(settings)) else ()),
         ],
         env={
             # A variable, since a command line can be read by every user of the machine.

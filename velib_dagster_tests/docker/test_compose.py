@@ -79,6 +79,7 @@ def test_every_variable_is_one_that_the_settings_read(file: Compose, monkeypatch
     assert settings.postgres("some") == "postgresql://platform:p%40ss%2Fw%3Ard%25@postgres:5432/some"
     assert (settings.mlflow, settings.mlflow_page) == ("http://mlflow:5000", "http://localhost:5000")
     assert settings.ports == {"dagster": 3000, "dagster_code": 4000, "mlflow": 5000}
+    assert settings.dagster_public == ()
     assert str(settings.dagster_files) == given["VELIB_DAGSTER_FILES"]
     assert dagster_services.environment(settings)["VELIB_DAGSTER_STORAGE"].startswith("postgresql+psycopg2://")
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from velib_dagster.runtime.mlflow import allowed_hosts
+from velib_dagster.runtime import dagster_services
+from velib_dagster.runtime.mlflow import allowed_hosts, allowed_origins
 from velib_dagster.settings import Feed, Settings, SettingsError
 from velib_dagster_tests.docker.composed import FOLDER, ROOT, text, variables
 
@@ -86,3 +87,22 @@ def test_mlflow_answers_under_the_names_of_the_parts_and_of_people(tmp_path: Pat
     )
     assert {"mlflow:5000", "models.example.org", "localhost:*"} <= set(allowed_hosts(settings))
     assert "*" not in allowed_hosts(settings)
+    assert allowed_origins(settings) == ("https://models.example.org",)
+
+
+def test_the_names_of_dagster_s_page_reach_its_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELIB_DAGSTER_PUBLIC", "https://Dagster.example.org/, 10.0.0.4:3000,dagster.lan")
+    monkeypatch.setenv("VELIB_PORTS", "dagster=3000")
+    settings = Settings.load(tmp_path)
+    assert settings.dagster_public == ("https://dagster.example.org", "10.0.0.4:3000", "dagster.lan")
+    monkeypatch.setattr(dagster_services, "environment", lambda _settings: {})
+    argv = dagster_services.webserver(settings).argv
+    assert "dagster_webserver" not in argv
+    assert [argv[place + 1] for place, word in enumerate(argv) if word == "--public"] == list(settings.dagster_public)
+
+
+@pytest.mark.parametrize("given", ["ftp://name", "https://name/path", "two names", "*", "https://", "name:port"])
+def test_a_public_name_that_can_t_be_is_named(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELIB_DAGSTER_PUBLIC", given)
+    with pytest.raises(SettingsError, match=r"VELIB_DAGSTER_PUBLIC: "):
+        Settings.load(tmp_path)

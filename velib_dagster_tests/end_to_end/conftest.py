@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +24,7 @@ import requests
 from velib_dagster.settings import Settings
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext
+    from playwright.sync_api import Browser, BrowserContext
 
 START_SECONDS = 300
 """Far more than an idle machine needs: other tests may be running beside."""
@@ -190,9 +191,9 @@ def _first(pattern: str, text: str) -> str:
     return found[1] if found else ""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator["BrowserContext"]:
-    """A headless Chromium with Dagster's graph set to show few lines a node."""
+@contextmanager
+def chromium_with(*options: str) -> Iterator["Browser"]:
+    """A headless Chromium with further options; the test is skipped where there is none."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -201,8 +202,17 @@ def browser() -> Iterator["BrowserContext"]:
         if not program.exists():
             pytest.skip("no browser: neither chromium nor google-chrome on PATH, nor Playwright's own (make browser)")
         chromium = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+            executable_path=program,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", *options],
         )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["BrowserContext"]:
+    """A headless Chromium with Dagster's graph set to show few lines a node."""
+    with chromium_with() as chromium:
         context = chromium.new_context(viewport={"width": 2300, "height": 2800})
         context.set_default_timeout(60_000)
         context.add_init_script(
@@ -210,4 +220,3 @@ def browser() -> Iterator["BrowserContext"]:
             localStorage.setItem("dagster-nav-collapsed", "true");"""
         )
         yield context
-        chromium.close()
