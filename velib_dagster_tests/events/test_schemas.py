@@ -8,6 +8,7 @@ import pytest
 
 from velib_dagster.events.records import columns, encode
 from velib_dagster.events.schemas import TOPIC_RECORDS, schema, text
+from velib_dagster.store.migrate import migrations
 from velib_dagster_tests.events.test_advance import poll, report, run
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
@@ -29,3 +30,8 @@ def test_records_that_the_core_makes_fit_their_schemas() -> None:
 @pytest.mark.parametrize("record", TOPIC_RECORDS.values())
 def test_every_field_says_what_it_is(record) -> None:
     assert [c.name for c in columns(record) if not c.description] == []
+
+
+def test_no_two_migrations_have_one_number() -> None:
+    known = migrations()
+    assert len({step.version for step in known}) == len(known), [step.name for step in known]
