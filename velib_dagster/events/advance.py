@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, Spell, StationState
-from velib_dagster.events.zones import ZoneOf, cell_of, zone_of
+from velib_dagster.events.rezone import zones_anew
+from velib_dagster.events.zones import RULE, ZoneOf, cell_of, zone_of
 from velib_dagster.feed.reports import DecodedPoll, PollKind, Refusal, Report
 from velib_dagster.feed.verdict import is_placed, named, shortfall
 
@@ -57,6 +58,11 @@ class Memory:
         return (self.last_poll and self.last_poll.last_cut) or _EPOCH
 
     @property
+    def zones(self) -> str:
+        """Which rule and file the zones on record follow."""
+        return self.last_poll.zones if self.last_poll else ""
+
+    @property
     def last_usable(self) -> LastUsable | None:
         """Newest poll whose reports counted."""
         return self.last_poll.last_usable if self.last_poll else None
@@ -83,6 +89,8 @@ class Rules:
 
     max_hold: timedelta = timedelta(seconds=660)
     zone: ZoneOf = zone_of
+    zones: str = RULE
+    """Which rule and file `zone` follows: where it is not that of the poll before, every station is looked up anew."""
 
 
 def recall(states: Mapping[str, StationState], last_poll: PollRecord | None) -> Memory:
@@ -108,7 +116,41 @@ def advance(memory: Memory, poll: Poll, rules: Rules) -> Step:
     if short is not None:
         poll = replace(poll, decoded=msgspec.structs.replace(poll.decoded, refused=refused))
         return _unusable_step(memory, poll, PollKind.SHORT, short)
-    return _usable_step(memory, poll, reports, refused, repaired, rules)
+    if memory.zones == rules.zones:
+        return _usable_step(memory, poll, reports, refused, repaired, rules)
+    rezoned, whole = _rezoned(memory, poll, rules)
+    step = _usable_step(rezoned, poll, reports, refused, repaired, rules)
+    return _with_zones(memory, step, rules.zones if whole else memory.zones)
+
+
+def _rezoned(memory: Memory, poll: Poll, rules: Rules) -> tuple[Memory, bool]:
+    """The memory with the zones of these rules, and whether all of them could be told."""
+    states = {code: station.state for code, station in memory.stations.items()}
+    changed, whole = zones_anew(states, poll.decoded.reports, rules.zone)
+    stations = {
+        code: replace(station, state=changed[code]) if code in changed else station
+        for code, station in memory.stations.items()
+    }
+    return Memory(stations, memory.last_poll), whole
+
+
+def _with_zones(before: Memory, step: Step, zones: str) -> Step:
+    """The step with the states that only their zone changes, those of absent stations included."""
+    told = {state.station_code for state in step.states}
+    moved = [
+        station
+        for code, station in step.memory.stations.items()
+        if code not in told and code in before.stations and station.state.zone != before.stations[code].state.zone
+    ]
+    present = sum(station.absent_since is None for station in moved)
+    record = msgspec.structs.replace(
+        step.record,
+        changed=step.record.changed + present,
+        unchanged=step.record.unchanged - present,
+        zones=zones,
+    )
+    states = sorted((*step.states, *(station.state for station in moved)), key=lambda state: state.station_code)
+    return replace(step, memory=Memory(step.memory.stations, record), states=tuple(states), record=record)
 
 
 def cut(memory: Memory, rules: Rules) -> Step | None:
@@ -229,6 +271,7 @@ def _usable_step(
         mended=poll.decoded.mended,
         last_usable=LastUsable(time=now, reports=len(reports)),
         last_cut=max(memory.last_cut, _mark_before(now)),
+        zones=rules.zones,
         absent={
             code: Absence(last_report=station.last_report, since=station.absent_since)
             for code, station in stations.items()
@@ -382,6 +425,7 @@ def _unusable_step(memory: Memory, poll: Poll, kind: PollKind, reason: str) -> S
         mended=poll.decoded.mended,
         last_usable=last.last_usable if last else None,
         last_cut=last.last_cut if last else None,
+        zones=memory.zones,
         absent=last.absent if last else {},
     )
     return Step(Memory(memory.stations, record), (), (), (), record)

@@ -20,7 +20,7 @@ from velib_dagster.events.memory import read_memory
 from velib_dagster.events.poll_name import cut_name, headers_of
 from velib_dagster.events.records import PollRecord, StationState, encode
 from velib_dagster.events.topics import KafkaError, client_config, ensure_topics
-from velib_dagster.events.zones import zone_of, zones_from_geojson
+from velib_dagster.events.zones import zone_of, zones_followed, zones_from_geojson
 from velib_dagster.feed.decode import decode_snapshot
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.settings import Settings
@@ -73,6 +73,7 @@ class EventProducer:
         self._rules = Rules(
             max_hold=timedelta(seconds=settings.feed.max_hold_seconds),
             zone=zones_from_geojson(settings.zones_file) if settings.zones_file else zone_of,
+            zones=zones_followed(settings.zones_file),
         )
         ensure_topics(settings)
         self._client = Producer(

@@ -134,6 +134,9 @@ class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
     mended: Annotated[
         dict[str, int], Meta(description="Values read leniently or given up alone, by field and what was wrong")
     ] = {}
+    zones: Annotated[
+        str, Meta(description="Which rule, and which file by its hash, the zones of the states follow; empty before")
+    ] = ""
 
 
 _ENCODER: Final = msgspec.json.Encoder()

@@ -3,6 +3,7 @@
 Pure look-ups by code, place and commune; called once per station by `advance.py`.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from functools import lru_cache
@@ -17,6 +18,8 @@ CELL_RESOLUTION: Final = 8
 """H3 resolution of a cell: about 0.74 km² (h3geo.org, table of average areas)."""
 
 ARRONDISSEMENTS: Final = range(1, 21)
+RULE: Final = "1"
+"""Number of the rule of `zone_of`; with another one, every known station is looked up anew."""
 UNKNOWN_ZONE: Final = "unknown"
 
 _PARIS_LAT: Final = (48.81, 48.91)
@@ -52,6 +55,21 @@ def zone_of(station_code: str, commune: str | None, lat: float, lon: float) -> s
     if district in ARRONDISSEMENTS:
         return f"Paris {district}{'er' if district == 1 else 'e'}"
     return commune or UNKNOWN_ZONE
+
+
+def zones_followed(path: Path | None) -> str:
+    """Which rule and which file zones follow: equal for equal contents of the file.
+
+    Raises:
+        ZonesFileError: the file can't be read.
+    """
+    if path is None:
+        return RULE
+    try:
+        return f"{RULE} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+    except OSError as error:
+        msg = f"zones file {path} can't be read ({error.strerror}): correct VELIB_ZONES, or leave it out"
+        raise ZonesFileError(msg) from error
 
 
 def zones_from_geojson(path: Path) -> ZoneOf:
