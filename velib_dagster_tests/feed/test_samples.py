@@ -248,6 +248,7 @@ def test_a_gbfs_of_codes_with_every_code_null_fails_as_a_whole(samples):
         assert not poll.reports
 
 
+@pytest.mark.long  # end_to_end/test_backfill.py takes three of the days the whole way
 def test_every_recording_goes_through_http_and_store_and_decodes(shared_data, tmp_path):
     recordings = list_recordings(shared_data / "feed-recordings")
     settings = Settings(home=tmp_path, feed=Feed("recordings", ""))

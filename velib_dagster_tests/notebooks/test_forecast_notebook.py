@@ -85,6 +85,7 @@ def test_the_rendered_copy_was_made_from_the_source_and_tells_nothing_of_the_mac
 
 
 @pytest.mark.spark
+@pytest.mark.long  # as the other notebook's runs
 def test_it_runs_and_the_regression_beats_persistence_as_a_risk(
     spark: SparkSession, tmp_path: Path, source: str
 ) -> None:

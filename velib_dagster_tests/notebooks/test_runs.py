@@ -20,7 +20,7 @@ from velib_dagster_tests.notebooks.make import DAYS
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.long]  # minutes, and the notebook imports nothing of the package
 
 Tables = dict[str, pd.DataFrame]
 
