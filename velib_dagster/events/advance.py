@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
-from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, Spell, StationState
+from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, Spell, StationState, Void
 from velib_dagster.events.rezone import zones_anew
 from velib_dagster.events.zones import RULE, ZoneOf, cell_of, zone_of
+from velib_dagster.feed.poll_time import is_ahead
 from velib_dagster.feed.reports import DecodedPoll, PollKind, Refusal, Report
 from velib_dagster.feed.verdict import is_placed, named, shortfall
 
@@ -23,17 +24,26 @@ CUT: Final = timedelta(minutes=10)
 LEFT_AFTER: Final = timedelta(hours=24)
 """Absent from every usable poll for this long: the station has left the network."""
 
+_VOIDS_KEPT: Final = 8
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Poll:
-    """One poll as `advance` takes it: its snapshot's name, its time, and what the answer brought."""
+    """One poll as `advance` takes it: its snapshot's name, its time, and what the answer brought.
+
+    `now` is what time it was when the poll was made, None where nobody knows (a recording); `clock_note` says in words
+    which clock was wrong. `spells_sent` is the offset behind the spells sent before, where memory is ahead of `now`.
+    """
 
     snapshot: str
     time: datetime
     decoded: DecodedPoll
     clock_offset_seconds: int | None = None
+    now: datetime | None = None
+    clock_note: str = ""
+    spells_sent: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,8 @@ class Step:
     """What one poll brings: the new memory, and the records to send.
 
     `states` has one record per station whose state, name or place changed; `left` the codes of the stations that
-    left the network; `spells` are ordered by station code, then time.
+    left the network; `spells` are ordered by station code, then time. `void` is what turned out to be void, and
+    `voided` the codes of the stations whose states on record are: a tombstone goes before what they are now.
     """
 
     memory: Memory
@@ -81,6 +92,8 @@ class Step:
     left: tuple[str, ...]
     spells: tuple[Spell, ...]
     record: PollRecord
+    void: Void | None = None
+    voided: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,8 @@ def advance(memory: Memory, poll: Poll, rules: Rules) -> Step:
     if short is not None:
         poll = replace(poll, decoded=msgspec.structs.replace(poll.decoded, refused=refused))
         return _unusable_step(memory, poll, PollKind.SHORT, short)
+    if memory_is_ahead(memory, poll.now):
+        return _healed_step(memory, poll, reports, refused, repaired, rules)
     if memory.zones == rules.zones:
         return _usable_step(memory, poll, reports, refused, repaired, rules)
     rezoned, whole = _rezoned(memory, poll, rules)
@@ -153,6 +168,11 @@ def _with_zones(before: Memory, step: Step, zones: str) -> Step:
     return replace(step, memory=Memory(step.memory.stations, record), states=tuple(states), record=record)
 
 
+def memory_is_ahead(memory: Memory, now: datetime | None) -> bool:
+    """Whether the newest usable poll on record lies after what time it is: its clock was wrong, and now it is known."""
+    return memory.last_usable is not None and is_ahead(memory.last_usable.time, now)
+
+
 def cut(memory: Memory, rules: Rules) -> Step | None:
     """End all running spells at the last usable poll, as when a folder of recordings ends or the platform stops.
 
@@ -176,9 +196,14 @@ def _unusable(memory: Memory, poll: Poll) -> tuple[PollKind, str] | None:
     """The kind and reason of a poll that gives no events, as far as they don't need the completed reports."""
     if poll.decoded.failure is not None:
         return poll.decoded.failure, poll.decoded.reason
-    if memory.last_usable is not None and poll.time <= memory.last_usable.time:
+    if (
+        memory.last_usable is not None
+        and poll.time <= memory.last_usable.time
+        and not memory_is_ahead(memory, poll.now)
+    ):
         word = "the same Date as" if poll.time == memory.last_usable.time else "a Date before that of"
-        return PollKind.REPEATED, f"{word} an earlier poll ({memory.last_usable.time:%Y-%m-%dT%H:%M:%SZ})"
+        reason = f"{word} an earlier poll ({memory.last_usable.time:%Y-%m-%dT%H:%M:%SZ})"
+        return PollKind.REPEATED, _joined(reason, poll.clock_note)
     return None
 
 
@@ -220,6 +245,57 @@ def _carried(report: Report, known: StationState) -> Report:
     return msgspec.structs.replace(report, **lacking) if lacking else report
 
 
+def _healed_step(
+    memory: Memory,
+    poll: Poll,
+    reports: Mapping[str, Report],
+    refused: Mapping[Refusal, int],
+    repaired: int,
+    rules: Rules,
+) -> Step:
+    """The step of the first usable poll after polls whose clock was ahead.
+
+    What they brought is void: every station begins anew, and no spell is made of what came before. Since the holds
+    of the polls before them may have been closed up to `max_hold` from now, spells begin after that.
+    """
+    usable = memory.last_usable
+    if usable is None:
+        raise ValueError(poll.snapshot)  # memory_is_ahead let it pass
+    void = Void(after=poll.time, until=usable.time, spells_below=poll.spells_sent)
+    record = memory.last_poll
+    forgotten = Memory(
+        {
+            code: Station(
+                known.state, _EPOCH, None if known.absent_since is None else min(known.absent_since, poll.time)
+            )
+            for code, known in memory.stations.items()
+        },
+        record and msgspec.structs.replace(record, last_usable=None, last_cut=poll.time + rules.max_hold),
+    )
+    step = _usable_step(forgotten, poll, reports, refused, repaired, rules)
+    words = f"the clock of the polls up to {usable.time:%Y-%m-%dT%H:%M:%SZ} was ahead: what they brought is void"
+    healed = msgspec.structs.replace(
+        step.record,
+        reason=_joined(words, step.record.reason),
+        zones=memory.zones,
+        voids=(*((record.voids or ()) if record else ()), void)[-_VOIDS_KEPT:],
+    )
+    gone = tuple(sorted(memory.stations.keys() - reports.keys()))
+    kept = {code: station for code, station in step.memory.stations.items() if code in reports}
+    return replace(
+        step,
+        memory=Memory(kept, msgspec.structs.replace(healed, absent={})),
+        record=msgspec.structs.replace(healed, absent={}),
+        void=void,
+        voided=tuple(sorted(memory.stations)),
+        left=gone,
+    )
+
+
+def _joined(*words: str) -> str:
+    return "; ".join(word for word in words if word)
+
+
 def _usable_step(
     memory: Memory,
     poll: Poll,
@@ -256,7 +332,10 @@ def _usable_step(
         snapshot=poll.snapshot,
         time=now,
         kind=PollKind.REPAIRED if repaired else PollKind.USABLE,
-        reason=f"{repaired} reports completed with the last good name, place or capacity" if repaired else "",
+        reason=_joined(
+            f"{repaired} reports completed with the last good name, place or capacity" if repaired else "",
+            poll.clock_note,
+        ),
         rows=poll.decoded.rows,
         total_count=poll.decoded.total_count,
         reports=len(reports),
@@ -272,6 +351,7 @@ def _usable_step(
         last_usable=LastUsable(time=now, reports=len(reports)),
         last_cut=max(memory.last_cut, _mark_before(now)),
         zones=rules.zones,
+        voids=last.voids if (last := memory.last_poll) else None,
         absent={
             code: Absence(last_report=station.last_report, since=station.absent_since)
             for code, station in stations.items()
@@ -427,5 +507,6 @@ def _unusable_step(memory: Memory, poll: Poll, kind: PollKind, reason: str) -> S
         last_cut=last.last_cut if last else None,
         zones=memory.zones,
         absent=last.absent if last else {},
+        voids=last.voids if last else None,
     )
     return Step(Memory(memory.stations, record), (), (), (), record)

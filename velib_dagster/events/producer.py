@@ -8,20 +8,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, Self
 
 from confluent_kafka import KafkaError as ClientError
 from confluent_kafka import KafkaException, Producer
 
-from velib_dagster.events.advance import Memory, Poll, Rules, Step, advance, cut
-from velib_dagster.events.memory import read_memory
+from velib_dagster.events.advance import Memory, Poll, Rules, Step, advance, cut, memory_is_ahead
+from velib_dagster.events.memory import committed_reader, read_memory, stable_offsets
 from velib_dagster.events.poll_name import cut_name, headers_of
-from velib_dagster.events.records import PollRecord, StationState, encode
+from velib_dagster.events.records import PollRecord, StationState, Void, encode
 from velib_dagster.events.topics import KafkaError, client_config, ensure_topics
 from velib_dagster.events.zones import zone_of, zones_followed, zones_from_geojson
+from velib_dagster.feed.answers import Snapshot
 from velib_dagster.feed.decode import decode_snapshot
+from velib_dagster.feed.held import settled
+from velib_dagster.feed.poll_time import HISTORY
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.settings import Settings
 
@@ -36,7 +39,7 @@ class FencedError(Exception):
 
 @dataclass
 class Published:
-    """What one call sent, over all its polls."""
+    """What one call sent, over all its polls; `held` polls wait until later ones confirm the time of the first."""
 
     polls: int = 0
     states: int = 0
@@ -45,6 +48,7 @@ class Published:
     kinds: Counter[str] = field(default_factory=Counter)
     last: PollRecord | None = None
     head: tuple[StationState, ...] = ()
+    held: int = 0
     fenced: bool = False
     seconds: float = 0.0
 
@@ -125,18 +129,49 @@ class EventProducer:
             steps: list[Step] = []
             for name in names[first : first + polls_per_transaction]:
                 snapshot = self._store.read(name)
-                poll = Poll(name, snapshot.poll_time, decode_snapshot(snapshot), snapshot.clock_offset_seconds)
+                poll = self._poll(snapshot, memory)
+                if poll is None:
+                    published.held = len(names) - first - len(steps)
+                    break
                 step = advance(memory, poll, self._rules)
                 memory = step.memory
                 steps.append(step)
-            self._send((step.record.snapshot, step) for step in steps)
+            if steps:
+                self._send((step.record.snapshot, step) for step in steps)
             self.memory = memory
             for step in steps:
                 published.add(step)
                 if on_poll is not None:
                     on_poll(step.record)
+            if published.held:
+                break
         published.seconds = time.monotonic() - started
         return published
+
+    def _poll(self, snapshot: Snapshot, memory: Memory) -> Poll | None:
+        """The poll with the time that it is published with, None while later polls must still confirm that time."""
+        doubtful = snapshot.told is not None and not snapshot.told.confirmed
+        later = self._store.dated(self._store.names_after(snapshot.name)[:HISTORY]) if doubtful else []
+        settles = settled(snapshot.dated, later)
+        if settles is None:
+            return None
+        last = memory.last_poll
+        # A poll whose time nobody knows is put at the last one's: no later than anything that is known.
+        time_known = settles.time or (last.time if last else snapshot.poll_time)
+        ahead = memory_is_ahead(memory, settles.now)
+        return Poll(
+            snapshot.name,
+            time_known,
+            decode_snapshot(snapshot),
+            snapshot.clock_offset_seconds,
+            now=settles.now,
+            clock_note=settles.note,
+            spells_sent=self._spells_sent() if ahead else 0,
+        )
+
+    def _spells_sent(self) -> int:
+        with committed_reader(self._settings) as consumer:
+            return stable_offsets(consumer, self._settings, self._settings.topic("spells"))[1]
 
     def cut(self) -> int:
         """End the running spells at the last usable poll; returns how many were sent, 0 where the last cut did so."""
@@ -157,9 +192,12 @@ class EventProducer:
                 poll = headers_of(name)
                 for spell in step.spells:
                     client.produce(spells, encode(spell), spell.station_code, headers=poll)
+                at = _text(step.record.time)
+                if step.void is not None:
+                    for code in step.voided:
+                        client.produce(states, None, code, headers=[*_void_headers(step.void), *poll])
                 for state in step.states:
                     client.produce(states, encode(state), state.station_code, headers=poll)
-                at = step.record.time.isoformat().replace("+00:00", "Z").encode()
                 for code in step.left:
                     client.produce(states, None, code, headers=[("at", at), *poll])
                 client.produce(polls, encode(step.record), step.record.snapshot, headers=poll)
@@ -200,6 +238,15 @@ def cut_running_spells(settings: Settings) -> int:
             return producer.cut()
     except FencedError:
         return 0
+
+
+def _void_headers(void: Void) -> list[tuple[str, str | bytes | None]]:
+    """Headers of a tombstone that takes away only what a clock that was ahead has brought."""
+    return [("at", _text(void.until + timedelta(seconds=1))), ("after", _text(void.after))]
+
+
+def _text(time: datetime) -> bytes:
+    return time.isoformat().replace("+00:00", "Z").encode()
 
 
 def _in_words(settings: Settings, error: KafkaException) -> KafkaError | FencedError:

@@ -98,13 +98,39 @@ class Absence(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
 
 
+class Void(msgspec.Struct, frozen=True, kw_only=True):
+    """What polls brought whose clock turned out to have been ahead: times in `(after, until]` that never were.
+
+    Spells at offsets below `spells_below` of the topic `spells` that begin after `after` are void.
+    """
+
+    after: datetime
+    until: datetime
+    spells_below: int
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast the feed's stations change, and for how long none has.
+
+    `hourly` has the mean changes an hour for each hour of the day (UTC), None where too little was seen, and `seconds`
+    what each was learnt from. `still_since` is the first usable poll of those in a row without a change, and
+    `still_expected` how many changes were to be expected since.
+    """
+
+    hourly: tuple[float | None, ...]
+    seconds: tuple[int, ...]
+    still_since: datetime | None = None
+    still_expected: float = 0.0
+    changed_at: datetime | None = None
+
+
 class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One try to poll the feed, answered or not (topic `polls`): with the states, the producer's whole memory."""
 
     snapshot: Annotated[str, Meta(description="Name of the raw snapshot; names sort in the order of the polls")]
     time: Annotated[
         datetime,
-        Meta(description="Poll time (UTC): the Date header of the answer, the event time of all that follows"),
+        Meta(description="Poll time (UTC): as a rule the answer's Date header; the event time of all that follows"),
     ]
     kind: Annotated[PollKind, Meta(description="usable, repaired, or why the poll gives no station events")]
     reason: Annotated[str, Meta(description="What was found, in words; empty for a plain usable poll")]
@@ -123,7 +149,7 @@ class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
     totals: Annotated[NetworkTotals | None, Meta(description="Network totals of a usable poll")]
     clock_offset_seconds: Annotated[
         int | None,
-        Meta(description="Date header minus local clock where it was more than 120 s off and the local clock was used"),
+        Meta(description="Date header minus local clock where they were more than 120 s apart, whichever was believed"),
     ]
     last_usable: Annotated[LastUsable | None, Meta(description="Newest usable poll so far, this one included")]
     last_cut: Annotated[datetime | None, Meta(description="Newest time at which all running spells were cut")]
@@ -137,6 +163,25 @@ class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
     zones: Annotated[
         str, Meta(description="Which rule, and which file by its hash, the zones of the states follow; empty before")
     ] = ""
+    document_made_at: Annotated[
+        datetime | None,
+        Meta(description="When the document was made by its own words (last_updated, Last-Modified), UTC"),
+    ] = None
+    document_age_seconds: Annotated[
+        int | None, Meta(description="How old the document was at the poll, by itself or by the caches' Age")
+    ] = None
+    stamp_wrong: Annotated[
+        bool, Meta(description="Stations move while the document calls itself old: its age is not believed")
+    ] = False
+    frozen_since: Annotated[
+        datetime | None,
+        Meta(description="First poll of a freeze: no station changed since, where at least 10 changes were due"),
+    ] = None
+    pace: Annotated[Pace | None, Meta(description="Mean changes by hour of the day, and since when none came")] = None
+    voids: Annotated[
+        tuple[Void, ...] | None,
+        Meta(description="Newest spans of time that polls with a clock ahead brought and that are void, if any"),
+    ] = None
 
 
 _ENCODER: Final = msgspec.json.Encoder()

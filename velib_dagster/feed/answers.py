@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from velib_dagster.feed.poll_time import Dated, PollTime, Reading
+
 ANSWER: Final = "answer"
 STATION_STATUS: Final = "station_status"
 STATION_INFORMATION: Final = "station_information"
@@ -38,8 +40,8 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
     `poll_time` is the event time of all that follows (UTC, whole seconds). `error` says what went wrong, None
     where every request was answered in full. `clock_offset_seconds` is the server's Date minus the local clock
-    where that was too large to be trusted and the local clock was used. `quota_reset` is when the feed's quota
-    opens again, where an answer said that it is spent.
+    where they disagree. `quota_reset` is when the feed's quota opens again, where an answer said that it is spent.
+    `reading` is what the clocks said and `told` what was made of it; both None for a recording, whose Date is believed.
     """
 
     poll_time: datetime
@@ -48,6 +50,13 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     clock_offset_seconds: int | None = None
     quota_reset: datetime | None = None
+    reading: Reading | None = None
+    told: PollTime | None = None
+
+    @property
+    def dated(self) -> Dated:
+        """The poll as those after it see its time."""
+        return Dated(time=self.poll_time, reading=self.reading, told=self.told)
 
 
 class Snapshot(Fetched, frozen=True, kw_only=True):

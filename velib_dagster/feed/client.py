@@ -6,9 +6,8 @@ for in `system.py`. Called by `poll.py`, `check.py` and the functions of `feed/_
 
 import random
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Final
 from urllib.parse import urlsplit
@@ -20,9 +19,11 @@ import urllib3
 from velib_dagster.feed import quota
 from velib_dagster.feed.answers import ANSWER, STATION_STATUS, SYSTEM_INFORMATION, Answer, Fetched
 from velib_dagster.feed.bodies import LARGEST_BYTES, undone
+from velib_dagster.feed.clocks import Boot, boot_clock, local_now, reading_of
 from velib_dagster.feed.decode import timezone_of
 from velib_dagster.feed.documents import Documents
 from velib_dagster.feed.errors import FeedError, PermanentFeedError, QuotaSpentError, TransientFeedError
+from velib_dagster.feed.poll_time import HISTORY, Dated, believed_now, in_range, offset_seconds, time_of_poll
 from velib_dagster.feed.system import document_url, fetch_system
 from velib_dagster.settings import Feed
 
@@ -31,7 +32,6 @@ READ_SECONDS: Final = 20.0
 BUDGET_SECONDS: Final = 40.0
 """All requests of one poll with their retries: below a minute with room to spare, so that polls never overlap."""
 TRIES: Final = 4
-CLOCK_TOLERANCE_SECONDS: Final = 120
 TOO_MANY: Final = 429
 
 _LEAST_SECONDS: Final = 1.0  # a try with less time left can't succeed
@@ -49,16 +49,13 @@ def user_agent() -> str:
         return f"velib-dagster (python-requests/{requests.__version__})"
 
 
-def local_now() -> datetime:
-    """The local clock, UTC."""
-    return datetime.now(UTC)
-
-
 class FeedClient:
-    """Polls one feed; keeps nothing between polls but its connection and what GBFS says rarely (`documents`).
+    """Polls one feed; keeps nothing between polls but its connection, its clocks and what GBFS says rarely
+    (`documents`).
 
     `trust_date` takes the answer's Date as it is, however far from the local clock: for recordings that are served
-    again. `now` is the local clock.
+    again. `now` is the local clock and `boot` the machine's boot clock, which no other local clock than its own goes
+    with.
     """
 
     def __init__(
@@ -68,6 +65,7 @@ class FeedClient:
         *,
         trust_date: bool = False,
         now: Callable[[], datetime] = local_now,
+        boot: Callable[[], Boot | None] | None = None,
         budget_seconds: float = BUDGET_SECONDS,
         documents: Documents | None = None,
     ) -> None:
@@ -77,16 +75,22 @@ class FeedClient:
         self._session.headers["Accept"] = "application/json"
         self._session.headers["Accept-Encoding"] = "gzip, deflate"  # what `bodies.py` undoes
         self._trust_date = trust_date
-        self._now = now
+        self._local = now
+        self._boot = boot or (boot_clock if now is local_now else lambda: None)
+        self._before: list[Dated] = []
+        self._correction = timedelta(0)
         self._budget_seconds = budget_seconds
         self._documents = documents or Documents()
 
-    def poll(self, url: str | None = None) -> Fetched:
-        """What the feed answers now; `url` stands for the feed's own.
+    def poll(self, url: str | None = None, *, before: Sequence[Dated] | None = None) -> Fetched:
+        """What the feed answers now; `url` stands for the feed's own, `before` for this client's own earlier polls.
 
         Never raises for what the feed does: the trouble is in `error`, with the verbatim error answer where one came.
         """
         deadline = time.monotonic() + self._budget_seconds
+        earlier = list(self._before if before is None else before)
+        started = reading_of(None, self._local(), self._boot())
+        self._correction = believed_now(started, earlier) - started.local if earlier else timedelta(0)
         answers: list[Answer] = []
         errors: list[str] = []
         reset: datetime | None = None
@@ -98,21 +102,27 @@ class FeedClient:
                 answers.append(error.answer)
             if isinstance(error, QuotaSpentError):
                 reset = error.reset
-        local = self._now()
-        poll_time, offset = self._poll_time(answers, local)
+        local = self._local()
+        reading = reading_of(answers[0] if answers else None, local, self._boot())
+        told = time_of_poll(reading, earlier)
         for answer in answers:
             if answer.truncated:
                 errors.append(f"{answer.url}: the connection broke off after {len(answer.body)} bytes")
             if answer.role in {ANSWER, STATION_STATUS} or answer.status == TOO_MANY:  # a kept document tells old limits
-                reset = reset or quota.spent_until(answer, local)
-        return Fetched(
-            poll_time=poll_time,
+                reset = reset or quota.spent_until(answer, told.now)
+        date = in_range(reading.date) if self._trust_date else None
+        fetched = Fetched(
+            poll_time=date or told.time,
             fetched_at=local,
             answers=tuple(answers),
             error="; ".join(dict.fromkeys(errors)) or None,
-            clock_offset_seconds=offset,
+            clock_offset_seconds=None if self._trust_date else offset_seconds(reading),
             quota_reset=reset,
+            reading=None if self._trust_date else reading,
+            told=None if self._trust_date else told,
         )
+        self._before = [*self._before[-HISTORY:], fetched.dated]
+        return fetched
 
     def get(self, url: str, params: dict[str, str] | None = None) -> Answer:
         """One good answer of any URL of the feed, retried within the budget.
@@ -206,16 +216,9 @@ class FeedClient:
             raise TransientFeedError(msg, answer)
         return answer
 
-    def _poll_time(self, answers: list[Answer], local: datetime) -> tuple[datetime, int | None]:
-        """Event time of the poll, and how far the Date was off where the local clock replaces it."""
-        whole = local.astimezone(UTC).replace(microsecond=0)
-        said = _date_of(answers[0]) if answers else None
-        if said is None:
-            return whole, None
-        offset = int((said - whole) / timedelta(seconds=1))
-        if self._trust_date or abs(offset) <= CLOCK_TOLERANCE_SECONDS:
-            return said, None
-        return whole, offset
+    def _now(self) -> datetime:
+        """What time it is, as far as the polls before tell that the local clock is wrong."""
+        return self._local() + self._correction
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
@@ -252,18 +255,6 @@ def _read(response: requests.Response, url: str, role: str, deadline: float) -> 
         body=plain,
         truncated=truncated or not whole,
     )
-
-
-def _date_of(answer: Answer) -> datetime | None:
-    """The Date header as UTC, None where there is none that can be read, or more than one."""
-    text = answer.headers.get("date")
-    # Two dates joined into one header parse as some other time: neither can be told to be the right one.
-    if text is None or text.count(":") != 2:
-        return None
-    try:
-        return parsedate_to_datetime(text).astimezone(UTC).replace(microsecond=0)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _cause(error: BaseException) -> str:

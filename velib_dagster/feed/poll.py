@@ -8,9 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from velib_dagster.feed.answers import Fetched, Snapshot
-from velib_dagster.feed.client import FeedClient, local_now
+from velib_dagster.feed.client import FeedClient
+from velib_dagster.feed.clocks import boot_clock, local_now, reading_of
 from velib_dagster.feed.documents import Documents
 from velib_dagster.feed.errors import CorruptSnapshotError, NotPolledError, RecordingError
+from velib_dagster.feed.poll_time import believed_now, time_of_poll
+from velib_dagster.feed.quota import LONGEST
 from velib_dagster.feed.recordings import Recording
 from velib_dagster.feed.replay import ReplayServer
 from velib_dagster.feed.snapshots import SnapshotStore
@@ -30,19 +33,28 @@ def poll_once(settings: Settings, *, store: SnapshotStore | None = None, client:
         raise NotPolledError(settings.feed.name)
     store = store or SnapshotStore(settings.raw)
     client = client or FeedClient(settings.feed, documents=Documents(settings.home / "feed"))
+    before = store.history()
     reset = quota_spent_until(store)
     if reset is None:
-        return store.add(client.poll())
-    now = local_now()
+        return store.add(client.poll(before=before))
+    reading = reading_of(None, local_now(), boot_clock())
+    told = time_of_poll(reading, before)
     return store.add(
         Fetched(
-            poll_time=now.replace(microsecond=0),
-            fetched_at=now,
+            poll_time=told.time,
+            fetched_at=reading.local,
             answers=(),
             error=f"not asked: the feed's quota is spent until {reset:%Y-%m-%d %H:%M:%S} UTC",
             quota_reset=reset,
+            reading=reading,
+            told=told,
         )
     )
+
+
+def now_by_polls(store: SnapshotStore) -> datetime:
+    """What time it is: the local clock, unless the boot clock and the newest polls tell that it has jumped."""
+    return believed_now(reading_of(None, local_now(), boot_clock()), store.history())
 
 
 def quota_spent_until(store: SnapshotStore) -> datetime | None:
@@ -54,7 +66,11 @@ def quota_spent_until(store: SnapshotStore) -> datetime | None:
         reset = store.quota_reset(newest)
     except CorruptSnapshotError:  # its reader says so; a poll must not be lost for it
         return None
-    return reset if reset is not None and reset > local_now() else None
+    if reset is None:
+        return None
+    now = now_by_polls(store)
+    # One further away was reckoned from a clock that was ahead: obeyed, it would silence the feed for years.
+    return reset if now < reset <= now + LONGEST else None
 
 
 def poll_recordings(

@@ -1,7 +1,8 @@
 """The raw store: every poll's answers, verbatim and durable, under names that sort in the order of the polls.
 
 Files only, no meaning: `<root>/YYYY-MM-DD/<name>.<role>.gz` and, written last, `<name>.json`; a snapshot exists once
-that last file does. Written by `poll.py`, read by the producer; several processes may add at once.
+that last file does. Names and days begin with the letters of their era where a clock was ahead once (`name_of`).
+Written by `poll.py`, read by the producer; several processes may add at once.
 """
 
 import fcntl
@@ -9,7 +10,7 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,10 +20,11 @@ import msgspec
 
 from velib_dagster.feed.answers import Answer, Fetched, Snapshot
 from velib_dagster.feed.errors import CorruptSnapshotError, SnapshotError
+from velib_dagster.feed.poll_time import HISTORY, Dated, PollTime, Reading, is_ahead
 from velib_dagster.files import sync_folder, write_atomically
 
-_NAME: Final = re.compile(r"(\d{8}T\d{6}Z)-([a-z]?)(\d+)")
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_NAME: Final = re.compile(r"(z*[a-y]?)(\d{8}T\d{6}Z)-([a-z]?)(\d+)")
+_DAY: Final = re.compile(r"(z*[a-y]?)(\d{4}-\d{2}-\d{2})")
 _TIME: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -42,20 +44,31 @@ class _Meta(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     clock_offset_seconds: int | None = None
     quota_reset: datetime | None = None
+    reading: Reading | None = None
+    told: PollTime | None = None
 
 
 _META: Final = msgspec.json.Decoder(_Meta)
 
 
-def name_of(time: datetime, number: int) -> str:
+def name_of(time: datetime, number: int, era: str = "") -> str:
     """The name of the `number`-th snapshot of a second.
 
     A letter before numbers of two and more digits says how many digits follow, so that names sort as plain text
-    however often the same second comes (a feed may repeat its Date for hours).
+    however often the same second comes (a feed may repeat its Date for hours). `era` goes before the time: letters,
+    which sort after digits, from the first poll on after a clock that was ahead, so that names need not stay ahead.
     """
     digits = str(number)
     letter = "" if len(digits) == 1 else chr(ord("a") + len(digits) - 2)
-    return f"{time.astimezone(UTC):{_TIME}}-{letter}{digits}"
+    return f"{era}{time.astimezone(UTC):{_TIME}}-{letter}{digits}"
+
+
+def next_era(era: str) -> str:
+    """The era after: "", a … y, z, za … zy, zz, …, which sort in this order before any digits."""
+    rest = era.lstrip("z")
+    if not rest:
+        return f"{era}a"
+    return era[:-1] + chr(ord(rest) + 1)
 
 
 def time_and_number(name: str) -> tuple[datetime, int]:
@@ -64,11 +77,16 @@ def time_and_number(name: str) -> tuple[datetime, int]:
     Raises:
         SnapshotError: it isn't a name of this store.
     """
+    _, time, number = _parts(name)
+    return time, number
+
+
+def _parts(name: str) -> tuple[str, datetime, int]:
     found = _NAME.fullmatch(name)
     if found is None:
         msg = f"{name!r} is no snapshot's name (20241107T074501Z-0)"
         raise SnapshotError(msg)
-    return datetime.strptime(found[1], _TIME).replace(tzinfo=UTC), int(found[3])
+    return found[1], datetime.strptime(found[2], _TIME).replace(tzinfo=UTC), int(found[4])
 
 
 class SnapshotStore:
@@ -81,7 +99,9 @@ class SnapshotStore:
         """Keep what one poll brought; on return it is on disk under a name greater than every other.
 
         The name tells the poll time, unless a snapshot as late as that is already there: then the newest name's time
-        is counted on, so that names strictly increase even where poll times don't.
+        is counted on, so that names strictly increase even where poll times don't. A time that isn't confirmed gives
+        no name, since later ones would have to follow it; and where the newest name turns out to be ahead of what time
+        it is, a new era begins.
 
         Raises:
             SnapshotError: it can't be written; nothing of it is left behind.
@@ -108,11 +128,31 @@ class SnapshotStore:
 
     def newest(self) -> str | None:
         """Name of the newest snapshot, None where there is none."""
+        return next(reversed(self.newest_names(1)), None)
+
+    def newest_names(self, count: int) -> list[str]:
+        """Names of the newest snapshots, at most `count`, in order; lists no more folders than it needs."""
+        found: list[str] = []
         for day in reversed(self._days()):
-            names = self._names_of(day)
-            if names:
-                return max(names)
-        return None
+            found = sorted(self._names_of(day))[-(count - len(found)) :] + found
+            if len(found) >= count:
+                break
+        return found
+
+    def history(self, count: int = HISTORY) -> list[Dated]:
+        """The times and clocks of the newest snapshots, oldest first; one whose description is damaged is left out."""
+        return self.dated(self.newest_names(count))
+
+    def dated(self, names: Iterable[str]) -> list[Dated]:
+        """The times and clocks of the snapshots named; one whose description is damaged is left out."""
+        found: list[Dated] = []
+        for name in names:
+            try:
+                meta = self._meta(name)
+            except CorruptSnapshotError:  # its reader says so; a poll must not be lost for it
+                continue
+            found.append(Dated(time=meta.poll_time, reading=meta.reading, told=meta.told))
+        return found
 
     def read(self, name: str) -> Snapshot:
         """The snapshot of that name, as it was added.
@@ -140,6 +180,8 @@ class SnapshotStore:
             error=meta.error,
             clock_offset_seconds=meta.clock_offset_seconds,
             quota_reset=meta.quota_reset,
+            reading=meta.reading,
+            told=meta.told,
         )
 
     def quota_reset(self, name: str) -> datetime | None:
@@ -170,12 +212,19 @@ class SnapshotStore:
     def remove_before(self, day: date) -> int:
         """Delete the snapshots of the days (UTC, by name) before `day` and return how many.
 
-        The newest snapshot's day stays, however old: names go on from it.
+        The newest snapshot's day stays, however old: names go on from it. Days of an earlier era that lie after the
+        newest snapshot's were never real: they go with the day on which the clock was set right.
         """
         newest = self.newest()
+        if newest is None:
+            return 0
+        era, last, _ = _parts(newest)
+        began = min(date_of for folder_era, date_of in map(_era_and_day, self._days()) if folder_era == era)
         removed = 0
         for folder in self._days():
-            if folder >= day.isoformat() or newest is None or folder == _day(newest):
+            folder_era, date_of = _era_and_day(folder)
+            unreal = folder_era != era and date_of > last.date()
+            if folder == _day(newest) or (began if unreal else date_of) >= day:
                 continue
             with self._locked():
                 for path in sorted((self.root / folder).iterdir(), key=lambda path: path.suffix != ".json"):
@@ -185,7 +234,7 @@ class SnapshotStore:
         return removed
 
     def _write(self, fetched: Fetched) -> Snapshot:
-        name = self._next_name(fetched.poll_time)
+        name = self._next_name(fetched)
         folder = self.root / _day(name)
         if not folder.exists():
             folder.mkdir()
@@ -204,12 +253,17 @@ class SnapshotStore:
             raise
         return Snapshot(name=name, **{field: getattr(fetched, field) for field in Fetched.__struct_fields__})
 
-    def _next_name(self, poll_time: datetime) -> str:
-        newest = self.newest()
+    def _next_name(self, fetched: Fetched) -> str:
+        newest, told = self.newest(), fetched.told
+        doubtful = told is not None and not told.confirmed
         if newest is None:
-            return name_of(poll_time, 0)
-        newest_time, number = time_and_number(newest)
-        return name_of(poll_time, 0) if poll_time > newest_time else name_of(newest_time, number + 1)
+            return name_of(min(fetched.poll_time, fetched.fetched_at) if doubtful else fetched.poll_time, 0)
+        era, newest_time, number = _parts(newest)
+        if told is not None and told.confirmed and is_ahead(newest_time, told.now):
+            return name_of(fetched.poll_time, 0, next_era(era))
+        if fetched.poll_time > newest_time and not doubtful:
+            return name_of(fetched.poll_time, 0, era)
+        return name_of(newest_time, number + 1, era)
 
     def _meta(self, name: str) -> _Meta:
         path = self.path(name)
@@ -267,12 +321,22 @@ def _meta_of(fetched: Fetched) -> _Meta:
         error=fetched.error,
         clock_offset_seconds=fetched.clock_offset_seconds,
         quota_reset=fetched.quota_reset,
+        reading=fetched.reading,
+        told=fetched.told,
     )
 
 
 def _day(name: str) -> str:
-    time_and_number(name)
-    return f"{name[:4]}-{name[4:6]}-{name[6:8]}"
+    era, time, _ = _parts(name)
+    return f"{era}{time:%Y-%m-%d}"
+
+
+def _era_and_day(folder: str) -> tuple[str, date]:
+    found = _DAY.fullmatch(folder)
+    if found is None:
+        msg = f"{folder!r} is no folder of a day"
+        raise SnapshotError(msg)
+    return found[1], date.fromisoformat(found[2])
 
 
 def _unzip(path: Path, size: int) -> bytes:

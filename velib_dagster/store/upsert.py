@@ -13,7 +13,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from velib_dagster.events.records import Column, PollRecord, StationState, columns
+from velib_dagster.events.records import Column, PollRecord, StationState, Void, columns
 from velib_dagster.store.columns import PROGRESS_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
 
 Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
@@ -25,10 +25,14 @@ POLL_COLUMNS: Final = columns(PollRecord)
 
 
 class Left(msgspec.Struct, frozen=True):
-    """A tombstone: the station left the network, at this poll time."""
+    """A tombstone: the station left the network, at this poll time.
+
+    With `after`, only what began later than that goes: a clock was ahead, and what it brought up to `at` is void.
+    """
 
     station_code: str
     at: datetime
+    after: datetime | None = None
 
 
 class StateEvent(msgspec.Struct, frozen=True):
@@ -76,7 +80,7 @@ def upsert_states(connection: Connection, events: Iterable[StateEvent]) -> int:
     older poll than the station's own before it, or than the row's, came again and changes nothing.
     """
     states: dict[str, dict[datetime, StateEvent]] = {}
-    left: dict[str, datetime] = {}
+    left: list[Left] = []
     newest: dict[str, str] = {}
     for item in events:
         event, code = item.event, item.event.station_code
@@ -85,8 +89,10 @@ def upsert_states(connection: Connection, events: Iterable[StateEvent]) -> int:
                 continue
             newest[code] = item.poll
         if isinstance(event, Left):
-            left[code] = event.at
-            states.pop(code, None)
+            left.append(event)
+            kept = states.pop(code, {})
+            if event.after is not None:
+                states[code] = {since: kept[since] for since in kept if since <= event.after}
         else:
             states.setdefault(code, {})[event.since] = item
     rows = (
@@ -94,9 +100,10 @@ def upsert_states(connection: Connection, events: Iterable[StateEvent]) -> int:
     )
     with connection.transaction():
         gone = connection.execute(
-            "DELETE FROM station_states AS s USING unnest(%s::text[], %s::timestamptz[]) AS l (code, at)"
-            " WHERE s.station_code = l.code AND s.since < l.at",
-            (list(left), list(left.values())),
+            "DELETE FROM station_states AS s USING"
+            " unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) AS l (code, at, after)"
+            " WHERE s.station_code = l.code AND s.since < l.at AND (l.after IS NULL OR s.since > l.after)",
+            ([one.station_code for one in left], [one.at for one in left], [one.after for one in left]),
         ).rowcount
         _stage(connection, "station_states", STATE_COLUMNS, rows)
         return (
@@ -115,7 +122,8 @@ def upsert_states(connection: Connection, events: Iterable[StateEvent]) -> int:
 def upsert_polls(connection: Connection, polls: Iterable[PollRecord]) -> int:
     """Write poll records; returns how many rows changed.
 
-    Of several of a snapshot the last one with the latest cut counts: one that came again knows of no cut since.
+    Of several of a snapshot the last one with the latest cut counts: one that came again knows of no cut since. A
+    record that says since when a clock was ahead takes away the earlier polls of those times, which never were.
     """
     newest: dict[str, PollRecord] = {}
     for poll in polls:
@@ -126,8 +134,14 @@ def upsert_polls(connection: Connection, polls: Iterable[PollRecord]) -> int:
             or (poll.last_cut is not None and poll.last_cut >= before.last_cut)
         ):
             newest[poll.snapshot] = poll
+    for poll in list(newest.values()):
+        if (void := _void_found_by(poll)) is not None:
+            newest = {name: one for name, one in newest.items() if name >= poll.snapshot or one.time <= void.after}
     rows = ([_plain(value) for value in msgspec.structs.astuple(poll)] for poll in newest.values())
     with connection.transaction():
+        for poll in newest.values():
+            if (void := _void_found_by(poll)) is not None:
+                connection.execute("DELETE FROM polls WHERE snapshot < %s AND time > %s", (poll.snapshot, void.after))
         _stage(connection, "polls", POLL_COLUMNS, rows)
         return connection.execute(
             _upsert(
@@ -137,6 +151,12 @@ def upsert_polls(connection: Connection, polls: Iterable[PollRecord]) -> int:
                 condition="polls.last_cut IS NULL OR excluded.last_cut >= polls.last_cut",
             )
         ).rowcount
+
+
+def _void_found_by(poll: PollRecord) -> Void | None:
+    """What this poll, and none before it, found to be void."""
+    newest = poll.voids[-1] if poll.voids else None
+    return newest if newest is not None and newest.after == poll.time else None
 
 
 def upsert_progress(connection: Connection, progress: Progress) -> None:
@@ -152,7 +172,7 @@ def upsert_progress(connection: Connection, progress: Progress) -> None:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, msgspec.Struct | dict):
+    if isinstance(value, msgspec.Struct | dict | tuple):
         return json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
     return str(value) if isinstance(value, str) else value
 

@@ -119,8 +119,10 @@ def write_polls(kafka: DataFrame, writer: Writer, barrier: Callable[[], None]) -
 
 
 def _state_events(kafka: DataFrame) -> Iterator[StateEvent]:
-    ordered = _in_order(kafka.select("key", "value", _header("at"), _header(POLL_HEADER), "offset"))
-    for key, value, left_at, poll, offset in zip(*(column.to_pylist() for column in ordered.columns), strict=True):
+    headers = (_header("at"), _header("after"), _header(POLL_HEADER))
+    ordered = _in_order(kafka.select("key", "value", *headers, "offset"))
+    columns = (column.to_pylist() for column in ordered.columns)
+    for key, value, left_at, void_after, poll, offset in zip(*columns, strict=True):
         code = key.decode() if key is not None else CLOSING_KEY
         told_by = poll.decode() if poll is not None else None
         if code == CLOSING_KEY:
@@ -131,7 +133,8 @@ def _state_events(kafka: DataFrame) -> Iterator[StateEvent]:
             msg = f"states: the tombstone of {code} at offset {offset} has no header 'at': it is not ours"
             raise StreamError(msg)
         else:
-            yield StateEvent(Left(code, datetime.fromisoformat(left_at.decode())), told_by)
+            void = datetime.fromisoformat(void_after.decode()) if void_after is not None else None
+            yield StateEvent(Left(code, datetime.fromisoformat(left_at.decode()), void), told_by)
 
 
 def _header(key: str) -> Column:

@@ -24,6 +24,7 @@ from velib_dagster.feed.reports import PollKind
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.settings import Settings
 from velib_dagster.streaming.position import ends
+from velib_dagster_tests.feed.machine import EIGHT, Machine
 
 pytestmark = pytest.mark.kafka
 START = datetime(2024, 11, 7, 8, 0, tzinfo=UTC)
@@ -217,3 +218,49 @@ def test_kill_9_in_the_middle_and_again_gives_what_an_undisturbed_run_gives(
     publish(feed)
     assert everything(feed) == everything(undisturbed)
     assert Path(feed.raw).is_dir()
+
+
+def rows_of(bikes: int) -> bytes:
+    return json.dumps([row(16000 + number, bikes) for number in range(5)]).encode()
+
+
+def test_a_time_ahead_is_published_only_once_the_polls_after_it_tell_what_it_was(feed: Settings) -> None:
+    machine = Machine.keeping(feed.raw)
+    machine.poll(body=rows_of(3))
+    machine.wait(hours=1)
+    machine.restart()
+    machine.poll(body=rows_of(3), date=None, local=timedelta(days=1))
+    machine.wait(minutes=1)
+    published = publish(feed)
+    assert (published.polls, published.held) == (1, 1)
+    assert publish(feed).held == 1
+    machine.poll(body=rows_of(5))
+    published = publish(feed)
+    assert (published.polls, published.held, published.kinds[PollKind.USABLE]) == (2, 0, 2)
+    polls = [decode_poll(value) for _, value in topic(feed, "polls")]
+    assert [poll.time for poll in polls[1:]] == [machine.time - timedelta(minutes=1), machine.time]
+    assert "clock" in polls[1].reason
+    assert publish(feed).polls == 0
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=3652)])
+def test_a_home_with_a_poll_that_was_ahead_goes_on_at_the_next_poll(feed: Settings, jump: timedelta) -> None:
+    store = SnapshotStore(feed.raw)
+    answer = Answer(role="answer", url="http://feed", status=200, headers={}, body=rows_of(3))
+    for moment in (EIGHT - timedelta(minutes=2), EIGHT - timedelta(minutes=1) + jump):
+        store.add(Fetched(poll_time=moment, fetched_at=moment, answers=(answer,)))
+    publish(feed)
+    machine = Machine.keeping(feed.raw)
+    for bikes in (3, 5, 5):
+        machine.poll(body=rows_of(bikes))
+        assert publish(feed).kinds == {PollKind.USABLE: 1}
+        machine.wait(minutes=1)
+    assert read_memory(feed).last_usable.time == machine.time - timedelta(minutes=1)
+    states = topic(feed, "states")
+    assert [value is None for _, value in states] == [False] * 10 + [True] * 5 + [False] * 10
+    memory = read_memory(feed)
+    assert {station.state.since for station in memory.stations.values()} == {EIGHT + timedelta(minutes=1)}
+    (void,) = memory.last_poll.voids
+    assert (void.after, void.until) == (EIGHT, EIGHT - timedelta(minutes=1) + jump)
+    until = [decode_spell(value).until for _, value in topic(feed, "spells")]
+    assert max(until, default=EIGHT) <= EIGHT + timedelta(minutes=11)

@@ -11,6 +11,7 @@ import requests
 
 from velib_dagster.feed.answers import ANSWER, STATION_INFORMATION, STATION_STATUS
 from velib_dagster.feed.client import BUDGET_SECONDS, CONNECT_SECONDS, FeedClient
+from velib_dagster.feed.clocks import Boot
 from velib_dagster.feed.decode import decode
 from velib_dagster.feed.errors import PermanentFeedError, QuotaSpentError, TransientFeedError
 from velib_dagster.feed.reports import PollKind
@@ -42,11 +43,33 @@ def test_a_compressed_answer_is_kept_unpacked():
         assert polled(feed).answers[0].body == b"[1]"
 
 
-def test_a_clock_an_hour_ahead_is_not_believed_and_is_counted():
-    with LocalFeed({"/": [json_reply([ROW], date=hours_ahead(1))]}) as feed:
-        fetched = polled(feed)
+def test_a_date_an_hour_ahead_of_the_polls_before_is_not_believed_and_is_counted():
+    with LocalFeed({"/": [json_reply([ROW]), json_reply([ROW], date=hours_ahead(1))]}) as feed:
+        client = FeedClient(Feed("test", feed.address + "/"))
+        client.poll()
+        fetched = client.poll()
     assert abs(fetched.poll_time - datetime.now(UTC)) < timedelta(seconds=30)
     assert fetched.clock_offset_seconds == pytest.approx(3600, abs=5)
+    assert "the local clock is believed" in fetched.told.note
+
+
+def test_a_local_clock_that_is_wrong_does_not_replace_the_date():
+    with LocalFeed({"/": [json_reply([ROW], date=NOON)]}) as feed:
+        client = FeedClient(Feed("test", feed.address + "/"), now=lambda: NOON + timedelta(days=3652))
+        times = [client.poll() for _ in range(3)]
+    assert [(one.poll_time, one.told.confirmed) for one in times] == [(NOON, False), (NOON, False), (NOON, True)]
+    assert times[0].clock_offset_seconds == -3652 * 86_400
+
+
+def test_a_wait_is_reckoned_from_what_time_it_is_though_the_local_clock_has_jumped():
+    clock = [NOON]
+    replies = [json_reply([ROW], date=NOON), Reply(b"{}", status=429, headers={"Retry-After": "3600"}, date=NOON)]
+    with LocalFeed({"/": replies}) as feed:
+        client = FeedClient(Feed("test", feed.address + "/"), now=lambda: clock[0], boot=lambda: Boot("one", 60.0))
+        client.poll()
+        clock[0] += timedelta(days=1)
+        fetched = client.poll()
+    assert abs(fetched.quota_reset - NOON - timedelta(hours=1)) <= timedelta(seconds=30)
 
 
 def test_a_recordings_date_is_believed_however_old():

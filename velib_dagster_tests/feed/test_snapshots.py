@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from velib_dagster.feed.answers import ROLES, Answer, Fetched
 from velib_dagster.feed.errors import CorruptSnapshotError, SnapshotError
-from velib_dagster.feed.snapshots import SnapshotStore, name_of, time_and_number
+from velib_dagster.feed.snapshots import SnapshotStore, name_of, next_era, time_and_number
+from velib_dagster_tests.feed.machine import EIGHT, Machine
 
 NOON = datetime(2024, 11, 7, 12, 0, 0, tzinfo=UTC)
 
@@ -235,3 +236,58 @@ def test_old_days_are_removed_but_never_the_newest_snapshots_day(tmp_path):
 def test_what_is_no_name_is_refused(tmp_path, name):
     with pytest.raises(SnapshotError, match="no snapshot's name"):
         SnapshotStore(tmp_path).read(name)
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=3652)])
+def test_a_time_that_is_not_confirmed_gives_no_name(tmp_path, jump):
+    machine = Machine.keeping(tmp_path)
+    machine.poll(date=None)
+    machine.wait(minutes=1)
+    machine.restart()
+    machine.poll(date=None, local=jump)
+    machine.wait(minutes=1)
+    machine.poll()
+    names = [one.name for one in machine.kept]
+    assert names == ["20261120T080000Z-0", "20261120T080000Z-1", "20261120T080200Z-0"]
+    assert [path.name for path in sorted(tmp_path.glob("*-*"))] == ["2026-11-20"]
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=3652)])
+def test_names_do_not_stay_ahead_once_the_clock_is_known_to_have_been(tmp_path, jump):
+    store = SnapshotStore(tmp_path)
+    old = [store.add(fetched(EIGHT - timedelta(minutes=2))).name, store.add(fetched(EIGHT + jump)).name]
+    machine = Machine.keeping(tmp_path)
+    for _ in range(3):
+        machine.poll()
+        machine.wait(minutes=1)
+    new = [one.name for one in machine.kept]
+    assert new == ["a20261120T080000Z-0", "a20261120T080100Z-0", "a20261120T080200Z-0"]
+    assert [*old, *new] == sorted([*old, *new]) == store.names_after(None)
+    assert store.names_after(old[-1]) == new
+    assert store.newest() == new[-1]
+    assert store.newest_names(4) == [old[-1], *new]
+    assert store.read(new[0]).poll_time == EIGHT
+
+
+def test_days_that_never_were_go_once_their_own_time_to_be_kept_is_over(tmp_path):
+    store = SnapshotStore(tmp_path)
+    store.add(fetched(EIGHT - timedelta(days=3)))
+    store.add(fetched(EIGHT + timedelta(days=3652)))
+    machine = Machine.keeping(tmp_path)
+    machine.poll()
+    assert store.remove_before(EIGHT.date()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["2036-11-19", "a2026-11-20"]
+    machine.wait(days=1)
+    machine.poll()
+    assert store.remove_before(machine.time.date()) == 2
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["a2026-11-21"]
+
+
+@given(st.integers(0, 120))
+def test_eras_sort_in_their_order(count):
+    eras = [""]
+    for _ in range(count):
+        eras.append(next_era(eras[-1]))
+    names = [name_of(NOON - timedelta(days=number), 0, era) for number, era in enumerate(eras)]
+    assert names == sorted(set(names))
+    assert [time_and_number(name)[0] for name in names] == [NOON - timedelta(days=n) for n in range(count + 1)]

@@ -31,6 +31,8 @@ SQL_TYPES = {
     "dict": {"jsonb"},
     "NetworkTotals": {"jsonb"},
     "LastUsable": {"jsonb"},
+    "Pace": {"jsonb"},
+    "tuple": {"jsonb"},
 }
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, StationState
+from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, StationState, Void
 from velib_dagster.feed.reports import PollKind
 from velib_dagster.settings import Settings
 from velib_dagster.store import reads
@@ -253,3 +253,32 @@ def test_counts_and_reads_work_for_the_read_only_role_and_on_an_empty_database(d
         assert (filled.windows, filled.polls) == (2, 1)
         assert filled.newest_complete == NOON + timedelta(minutes=10)
         assert len(reads.latest_station_means(reader)) == 2
+
+
+def test_what_a_clock_that_was_ahead_brought_goes_and_what_came_before_and_after_stays(connection: Connection) -> None:
+    before, ahead, now = NOON - timedelta(hours=1), NOON + timedelta(days=1), NOON
+    upsert_states(connection, [state(since=before), state(since=ahead), state("2", since=ahead)])
+    upsert_polls(connection, [poll("20241107T110000Z-0", before), poll("20241108T120000Z-0", ahead)])
+    void = Void(after=now, until=ahead, spells_below=9)
+    later = now + timedelta(minutes=1)
+    healed = [poll("a20241107T120000Z-0", now, voids=(void,)), poll("a20241107T120100Z-0", later, voids=(void,))]
+    gone = [Left(code, ahead + timedelta(seconds=1), now) for code in ("16107", "2")]
+    for _ in range(2):
+        upsert_states(connection, [*gone, state(since=now, bikes=5)])
+        upsert_polls(connection, healed)
+        assert connection.execute("SELECT station_code, since FROM station_states ORDER BY since").fetchall() == [
+            ("16107", before),
+            ("16107", now),
+        ]
+        assert [one.time for one in reads.newest_polls(connection)] == [later, now, before]
+        assert reads.newest_polls(connection)[0].voids == (void,)
+
+
+def test_a_clock_that_was_ahead_is_passed_over_within_one_batch_too(connection: Connection) -> None:
+    ahead = NOON + timedelta(days=3652)
+    events = [state(since=ahead), Left("16107", ahead + timedelta(seconds=1), NOON), state(since=NOON, bikes=5)]
+    upsert_states(connection, events)
+    void = Void(after=NOON, until=ahead, spells_below=0)
+    upsert_polls(connection, [poll("20341107T120000Z-0", ahead), poll("a20241107T120000Z-0", NOON, voids=(void,))])
+    assert connection.execute("SELECT since, bikes FROM station_states").fetchall() == [(NOON, 5)]
+    assert [one.time for one in reads.newest_polls(connection)] == [NOON]
