@@ -131,7 +131,10 @@ def backfill(
     settings = Settings.load(home, None if chosen else "recordings", name)
     from velib_dagster.feed.recordings import list_recordings
 
-    list_recordings(folder)  # a folder without any must not start services first
+    left_out: list[str] = []
+    list_recordings(folder, left_out=left_out)  # a folder without any must not start services first
+    if left_out:
+        say(f"{len(left_out)} files have no time in their names and are left out: {', '.join(sorted(left_out)[:5])}")
     started = time.monotonic()
     with needed_services(settings, ("kafka", "postgres", "streaming"), console) as running:
         ready = time.monotonic()

@@ -22,9 +22,24 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 
+class _Record(msgspec.Struct):
+    fields: Row
+
+
+class _Wrapped(msgspec.Struct):
+    record: _Record
+
+
 class _Page(msgspec.Struct):
+    """A page of v2.1 has its rows in `results`, one of v2.0 in `records`, below `record.fields`."""
+
     total_count: int
-    results: list[Row]
+    results: list[Row] | None = None
+    records: list[_Wrapped] | None = None
+
+    @property
+    def rows(self) -> list[Row]:
+        return self.results if self.results is not None else [one.record.fields for one in self.records or []]
 
 
 def get_velib_data(nrows: int, *, url: str | None = None) -> list[Row]:
@@ -46,7 +61,7 @@ def get_velib_data(nrows: int, *, url: str | None = None) -> list[Row]:
     page = _records(client, dataset, {"limit": str(min(nrows, PAGE)), "order_by": "stationcode"})
     wanted = min(nrows, page.total_count)
     if nrows <= PAGE:
-        rows = page.results
+        rows = page.rows
     else:
         asked = {"limit": str(nrows), "order_by": "stationcode"}
         answer = client.get(f"{dataset}/exports/json", asked)
@@ -72,10 +87,10 @@ def get_station(code: str, *, url: str | None = None) -> Row:
     escaped = wanted.replace("\\", "\\\\").replace('"', '\\"')
     client = FeedClient(Feed("dataset", dataset))
     page = _records(client, dataset, {"where": f'stationcode="{escaped}"', "limit": "1"})
-    if not page.results:
+    if not page.rows:
         msg = f"the feed has no station {wanted!r}: codes are listed by get_velib_data, 4 to 6 digits (16107)"
         raise LookupError(msg)
-    return page.results[0]
+    return page.rows[0]
 
 
 def dataset_url(url: str | None = None) -> str:
@@ -97,7 +112,11 @@ def dataset_url(url: str | None = None) -> str:
 
 def _records(client: FeedClient, dataset: str, params: dict[str, str]) -> _Page:
     answer = client.get(f"{dataset}/records", params)
-    return _decoded(answer.body, _Page, answer.url)
+    page = _decoded(answer.body, _Page, answer.url)
+    if page.results is None and page.records is None:
+        msg = f"{answer.url} gave no rows, neither as Explore v2.1 (results) nor as v2.0 (records): use a v2.1 address"
+        raise FeedError(msg)
+    return page
 
 
 def _decoded(body: bytes, kind: type[T], url: str) -> T:

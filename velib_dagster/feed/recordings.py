@@ -6,11 +6,10 @@ level below. No HTTP here: `replay.py` serves them.
 
 import gzip
 import lzma
-import re
 import tarfile
 import zlib
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BufferedReader
@@ -18,12 +17,21 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from velib_dagster.feed.answers import ANSWER, STATION_INFORMATION, STATION_STATUS
+from velib_dagster.feed import names
+from velib_dagster.feed.answers import (
+    ANSWER,
+    STATION_INFORMATION,
+    STATION_STATUS,
+    SYSTEM_REGIONS,
+    VEHICLE_TYPES,
+    Answer,
+)
+from velib_dagster.feed.decode import shape_of
 from velib_dagster.feed.errors import RecordingError
 
 PARIS: Final = ZoneInfo("Europe/Paris")
-_UTC_TIME: Final = re.compile(r"(\d{8})T(\d{6})Z")
-_LOCAL_TIME: Final = re.compile(r"(\d{8})[_-](\d{6})(?!\d)")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BESIDE: Final = (STATION_INFORMATION, VEHICLE_TYPES, SYSTEM_REGIONS)
 _ARCHIVES: Final = (".tar.xz", ".tar.gz", ".tgz", ".tar")
 _FILES: Final = (".json", ".json.gz")
 _UNREADABLE: Final = (OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error)
@@ -47,13 +55,14 @@ class Recording:
     parts: dict[str, Part] = field(hash=False)
 
 
-def list_recordings(folder: Path, zone: ZoneInfo = PARIS) -> list[Recording]:
+def list_recordings(folder: Path, zone: ZoneInfo = PARIS, left_out: list[str] | None = None) -> list[Recording]:
     """The recordings of a folder in the order of their times, the same time twice included.
 
-    A name with `20241107T074501Z` is UTC; one with `20241107_084501` is local time in `zone`. The hour that an
-    autumn night has twice is its second pass where an archive's members went back in local time before, else its first.
-    GBFS is recorded as names with `station_status` and `station_information`; a status goes with the information
-    of the same time, else with the last one before it, else with the first. Names without a time are left out.
+    Times are read from names (`names.py`): with a Z or an offset as they say, else as local time in `zone`. The hour
+    that an autumn night has twice is its second pass where an archive's members went back in local time before, else
+    its first. Which of GBFS's documents a file is its name tells, else the rows of the first file named alike. A status
+    goes with the information of the same time, else with the last one before it, else with the first; one without a
+    time goes with every status that has no other. Names of other files without a time are added to `left_out`.
 
     Raises:
         RecordingError: the folder is none, has no recording, or has a file that can't be read.
@@ -63,22 +72,35 @@ def list_recordings(folder: Path, zone: ZoneInfo = PARIS) -> list[Recording]:
         raise RecordingError(msg)
     answers: list[Recording] = []
     status: list[Recording] = []
-    information: list[tuple[datetime, Part]] = []
+    beside: dict[str, list[tuple[datetime, Part]]] = {role: [] for role in _BESIDE}
+    untimed: dict[str, list[Part]] = {role: [] for role in _BESIDE}
+    outside: list[str] = [] if left_out is None else left_out
+    roles: dict[tuple[Path, str], str] = {}
     for path in _files(folder):
-        for part, time in _times(_parts(path), zone):
-            if STATION_INFORMATION in part.name:
-                information.append((time, part))
-            elif STATION_STATUS in part.name:
+        for part, time, role in _read_names(_parts(path), zone, roles):
+            if time is None:
+                if role in untimed:
+                    untimed[role].append(part)
+                else:
+                    outside.append(part.name)
+            elif role in beside:
+                beside[role].append((time, part))
+            elif role == STATION_STATUS:
                 status.append(Recording(time, part.name, {STATION_STATUS: part}))
             else:
                 answers.append(Recording(time, part.name, {ANSWER: part}))
-    found = answers + _joined(status, information)
+    for role, parts in untimed.items():
+        outside += [part.name for part in (parts if beside[role] or not status else parts[1:])]
+        if parts and not beside[role]:
+            beside[role].append((status[0].time if status else _EPOCH, parts[0]))
+    found = answers + _joined(status, beside)
     if not found:
         msg = (
-            f"{folder} has no recording: expected names like velib_data_20241107_084501.json or "
-            f"20241107T074501Z.json, as .json, .json.gz or members of {', '.join(_ARCHIVES)}"
+            f"{folder} has no recording: expected names like velib_data_20241107_084501.json, "
+            f"20241107T074501Z.json or station_status_2024-11-07-08-45.json, as .json, .json.gz or members of "
+            f"{', '.join(_ARCHIVES)}"
         )
-        raise RecordingError(msg)
+        raise RecordingError(msg + (f"; {len(outside)} files have no time in their names" if outside else ""))
     return sorted(found, key=lambda recording: recording.time)
 
 
@@ -172,13 +194,14 @@ def _files(folder: Path) -> list[Path]:
         raise RecordingError(msg) from error
 
 
-def _parts(path: Path) -> Iterator[Part]:
+def _parts(path: Path) -> Iterator[tuple[Part, Callable[[], bytes]]]:
+    """What a file holds, each with a way to its bytes that works until the next one is asked for."""
     if not _is_archive(path):
-        yield Part(path, 0, path.name)
+        yield Part(path, 0, path.name), lambda: _read_file(path)
         return
-    for index, name, _ in _members(path):
+    for index, name, body in _members(path):
         if name.endswith(_FILES):
-            yield Part(path, index, name)
+            yield Part(path, index, name), body
 
 
 def _members(path: Path) -> Generator[tuple[int, str, "_Body"]]:
@@ -235,36 +258,52 @@ def _is_archive(path: Path) -> bool:
     return path.name.endswith(_ARCHIVES)
 
 
-def _times(parts: Iterator[Part], zone: ZoneInfo) -> Iterator[tuple[Part, datetime]]:
-    """Parts whose name carries a time, with that time; `parts` are those of one file, in its order."""
+def _read_names(
+    parts: Iterator[tuple[Part, Callable[[], bytes]]], zone: ZoneInfo, roles: dict[tuple[Path, str], str]
+) -> Iterator[tuple[Part, datetime | None, str]]:
+    """Parts with the time that their name carries, None where it carries none, and their role.
+
+    `parts` are those of one file, in its order; `roles` are those of names alike in one folder or archive.
+    """
     before: datetime | None = None
-    for part in parts:
+    for part, body in parts:
+        alike = (part.path if _is_archive(part.path) else part.path.parent), names.without_numbers(part.name)
+        if alike not in roles:
+            roles[alike] = names.role_in(part.name) or _role_of(part, body)
         try:
-            if found := _UTC_TIME.search(part.name):
-                yield part, datetime.strptime("".join(found.groups()), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-                continue
-            if not (found := _LOCAL_TIME.search(part.name)):
-                continue
-            local = datetime.strptime("".join(found.groups()), "%Y%m%d%H%M%S").replace(tzinfo=zone)
+            read = names.time_in(part.name, zone)
         except ValueError:
             msg = f"{part.path}: the name {part.name} carries no possible time"
             raise RecordingError(msg) from None
-        time = local.astimezone(UTC)
-        later = local.replace(fold=1).astimezone(UTC)
-        if before is not None and time < before <= later:
-            time = later
-        before = time
-        yield part, time
+        if read is None:
+            yield part, None, roles[alike]
+            continue
+        time, is_local = read
+        if is_local:
+            later = time.astimezone(zone).replace(fold=1).astimezone(UTC)
+            if before is not None and time < before <= later:
+                time = later
+            before = time
+        yield part, time, roles[alike]
 
 
-def _joined(status: list[Recording], information: list[tuple[datetime, Part]]) -> list[Recording]:
-    ordered = sorted(information, key=lambda pair: pair[0])
-    times = [time for time, _ in ordered]
+def _role_of(part: Part, body: Callable[[], bytes]) -> str:
+    """What a recorded answer is by its rows; one that can't be read now is told when its turn comes."""
+    try:
+        words, _ = shape_of(Answer(role=ANSWER, url=part.name, status=200, headers={}, body=body()))
+    except RecordingError:
+        return ANSWER
+    return words.removeprefix("GBFS ") if words.startswith("GBFS ") else ANSWER
+
+
+def _joined(status: list[Recording], beside: dict[str, list[tuple[datetime, Part]]]) -> list[Recording]:
+    """Each status with the other documents of its time."""
     found: list[Recording] = []
+    ordered = {role: sorted(parts, key=lambda pair: pair[0]) for role, parts in beside.items() if parts}
+    times = {role: [time for time, _ in parts] for role, parts in ordered.items()}
     for recording in status:
-        if ordered:
-            _, part = ordered[max(bisect_right(times, recording.time) - 1, 0)]
-            found.append(Recording(recording.time, recording.name, {**recording.parts, STATION_INFORMATION: part}))
-        else:
-            found.append(recording)
+        joined = dict(recording.parts)
+        for role, parts in ordered.items():
+            joined[role] = parts[max(bisect_right(times[role], recording.time) - 1, 0)][1]
+        found.append(Recording(recording.time, recording.name, joined))
     return found

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 import msgspec
 
-from velib_dagster.feed.answers import ANSWER, STATION_INFORMATION, STATION_STATUS
+from velib_dagster.feed.answers import ANSWER, STATION_STATUS
 from velib_dagster.feed.errors import RecordingError
 from velib_dagster.feed.recordings import Recording, RecordingReader
 from velib_dagster.settings import LOOPBACK
@@ -82,7 +82,7 @@ class ReplayServer:
             feeds = [{"name": role, "url": f"{self.address}/{number}/{role}.json"} for role in recording.parts]
             return recording.time, msgspec.json.encode({"data": {"en": {"feeds": feeds}}})
         role = document.removesuffix(".json") if document else ANSWER
-        if role not in recording.parts or (document and role not in {STATION_STATUS, STATION_INFORMATION}):
+        if role not in recording.parts or (document and role == ANSWER):
             return None
         return recording.time, self._bodies(number)[role]
 

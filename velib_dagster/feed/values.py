@@ -75,9 +75,10 @@ def count_of(value: object, field: str, mends: Mends) -> int | None:
         if read is None or not read.is_integer():
             mends[f"{field}_unreadable"] += 1
             return None
-        mends[f"{field}_{'as_text' if isinstance(value, str) else 'with_decimals'}"] += 1
         number = read
     if 0 <= number <= LARGEST_COUNT:
+        if type(value) is not int:
+            mends[f"{field}_{'as_text' if isinstance(value, str) else 'with_decimals'}"] += 1
         return int(number)
     mends[f"{field}_{'negative' if number < 0 else 'out_of_range'}"] += 1
     return None

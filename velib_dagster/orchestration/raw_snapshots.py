@@ -90,7 +90,7 @@ def told(settings: Settings, snapshot: Snapshot, decoded: DecodedPoll, seconds: 
         "kind": (decoded.failure or PollKind.USABLE).value,
         "rows": decoded.rows,
         "reports": len(decoded.reports),
-        "refused": sum(decoded.refused.values()),
+        "refused": decoded.rows - len(decoded.reports),
         "bytes": sum(len(answer.body) for answer in snapshot.answers),
         "seconds": round(seconds, 3),
         "path": dg.MetadataValue.path(str(SnapshotStore(settings.raw).path(snapshot.name))),
@@ -102,6 +102,8 @@ def told(settings: Settings, snapshot: Snapshot, decoded: DecodedPoll, seconds: 
         metadata["refused_by_reason"] = dg.MetadataValue.json(
             {reason.value: count for reason, count in decoded.refused.items()}
         )
+    if decoded.mended:
+        metadata["mended"] = dg.MetadataValue.json(decoded.mended)
     if decoded.reason or snapshot.error:
         metadata["reason"] = decoded.reason or str(snapshot.error)
     if snapshot.clock_offset_seconds is not None:
@@ -140,7 +142,7 @@ def poll_kind(snapshot: Snapshot, decoded: DecodedPoll) -> dg.AssetCheckResult:
 
 def completeness(decoded: DecodedPoll) -> dg.AssetCheckResult:
     """Rows against total_count (where the format has one), and rows that were refused."""
-    refused = sum(decoded.refused.values())
+    refused = decoded.rows - len(decoded.reports)
     total = decoded.total_count
     missing = max(0, total - decoded.rows) if total is not None else 0
     words = f"{decoded.rows} rows" if total is None else f"{decoded.rows} rows of {total}"

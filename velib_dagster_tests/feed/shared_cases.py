@@ -10,14 +10,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from typer.testing import CliRunner
 
 from velib_dagster.cli import app
 from velib_dagster.events.advance import Memory, Poll, Rules, advance
+from velib_dagster.feed.answers import Answer
 from velib_dagster.feed.client import FeedClient
-from velib_dagster.feed.decode import decode_snapshot
+from velib_dagster.feed.decode import decode, decode_snapshot
 from velib_dagster.feed.documents import Documents
+from velib_dagster.feed.recordings import RecordingReader, list_recordings
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.settings import Feed
 from velib_dagster_tests.feed.local_feed import LocalFeed, Reply
@@ -85,7 +88,7 @@ def run(case: Case, home: Path) -> Seen:
     start = _time(given.get("poll_time") or given.get("local_clock")) or datetime.now(UTC).replace(microsecond=0)
     store, memory = SnapshotStore(home / "raw"), Memory()
     with LocalFeed({}) as server:
-        url = _served(given, server)
+        url = served(given, server)
         records, states, reset = [], {}, None
         for minute in range(given.get("polls", 1)):
             now = start + timedelta(minutes=minute)
@@ -104,6 +107,24 @@ def run(case: Case, home: Path) -> Seen:
             requests[path.partition("?")[0]] = requests.get(path.partition("?")[0], 0) + 1
         result = CliRunner().invoke(app, ["check-feed", "--feed", url, "--home", str(home / "other")])
     return Seen(records, states, requests, reset, (result.exit_code, result.output.replace("\n", " ")))
+
+
+def run_recordings(case: Case, folder: Path) -> Seen:
+    """Judge the files of a case as `velib backfill` does."""
+    for name, content in case.input["files"].items():
+        (folder / name).write_text(json.dumps(content))
+    recordings = list_recordings(folder, ZoneInfo(case.input["feed_timezone"]))
+    reader, memory, records, states = RecordingReader(recordings), Memory(), [], {}
+    for number, recording in enumerate(recordings):
+        answers = [
+            Answer(role=role, url=role, status=200, headers={}, body=body)
+            for role, body in reader.read(recording).items()
+        ]
+        step = advance(memory, Poll(str(number), recording.time, decode(answers)), Rules())
+        memory = step.memory
+        records.append(step.record)
+        states |= {state.station_code: state for state in step.states}
+    return Seen(records, states, {}, None, (0, ""))
 
 
 def differences(right: dict[str, Any], seen: Seen) -> list[str]:
@@ -184,7 +205,7 @@ def _is(got: Any, wanted: Any) -> bool:
     return bool(got == wanted)
 
 
-def _served(given: dict[str, Any], server: LocalFeed) -> str:
+def served(given: dict[str, Any], server: LocalFeed) -> str:
     """Put the input's answers on the server and return the feed's address."""
     for answer in given.get("http", []):
         server.replies[answer["path"]] = [_reply(answer, server.address)]

@@ -133,6 +133,41 @@ def test_a_spent_quota_is_asked_once_and_its_reset_is_kept_with_the_verbatim_ans
     assert (poll.failure, "Too many requests" in poll.reason) == (PollKind.ERROR_PAYLOAD, True)
 
 
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, {"errorcode": 10005, "reset_time": f"{TOMORROW:%Y-%m-%dT%H:%M:%SZ}"}),
+        ({}, {"error": {"reset": int(TOMORROW.timestamp())}}),
+        ({}, {"retry_after": 72_000}),
+        ({"X-RateLimit-Reset": f"{int(TOMORROW.timestamp())}000"}, {}),
+        ({"RateLimit-Reset": "72000"}, {}),
+        ({"RateLimit": "limit=100, remaining=0, reset=72000"}, {}),
+        ({"X-Rate-Limit-Reset": str(int(TOMORROW.timestamp()))}, {}),
+        ({"X-RateLimit-Reset-After": "72000.0"}, {}),
+        ({"Retry-After": "soon", "X-RateLimit-Reset": "72000"}, {}),
+    ],
+)
+def test_a_429_is_obeyed_wherever_it_tells_its_reset(headers, body):
+    with LocalFeed({"/": [json_reply(body, status=429, headers=headers)]}) as feed:
+        fetched = polled(feed)
+    assert len(feed.asked) == 1
+    assert abs(fetched.quota_reset - TOMORROW) < timedelta(minutes=10)
+
+
+def test_a_5xx_with_rate_limit_headers_is_tried_again():
+    headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": TOMORROW.isoformat()}
+    with LocalFeed({"/": [Reply(b"oops", status=502, headers=headers), json_reply([ROW])]}) as feed:
+        fetched = polled(feed)
+    assert (len(feed.asked), fetched.error, fetched.quota_reset) == (2, None, None)
+
+
+def test_a_5xx_that_stays_spends_no_quota():
+    headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": TOMORROW.isoformat()}
+    with LocalFeed({"/": [Reply(b"oops", status=503, headers=headers)]}) as feed:
+        fetched = polled(feed, budget_seconds=2)
+    assert (fetched.quota_reset, fetched.answers[0].status) == (None, 503)
+
+
 def test_the_last_call_of_a_quota_is_used_and_the_reset_is_kept():
     headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": TOMORROW.isoformat()}
     with LocalFeed({"/": [json_reply([ROW], headers=headers)]}) as feed:

@@ -162,3 +162,48 @@ def test_an_archive_that_lost_members_since_it_was_listed_is_told(tmp_path):
     pack(tmp_path / "day.tar", [("20241107T000000Z.json", b"x")], "w")
     with pytest.raises(RecordingError, match="has changed"):
         bodies(found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "station_status_20261120_170000.json",
+        "station_status__2026-11-20-17-00.json",
+        "2026_11_20_17_00_00.json",
+        "2026-11-20T17:00:00.json",
+        "status-20261120-1700.json",
+        "20261120170000.json",
+        "2026-11-20 17.00.00 export.json",
+        "20261120T080000Z.json",
+        "2026-11-20T08-00-00Z.json",
+        "2026-11-20T17:00:00+09:00.json",
+        "status_1795161600.json",
+        "status_1795161600123.json",
+    ],
+)
+def test_names_of_many_collectors_carry_a_time(tmp_path, name):
+    (tmp_path / name).write_bytes(b"[]")
+    (one,) = list_recordings(tmp_path, ZoneInfo("Asia/Tokyo"))
+    assert one.time == utc(2026, 11, 20, 8)
+
+
+def test_a_document_without_a_time_goes_with_every_status_and_what_is_left_out_is_told(tmp_path):
+    status = b'{"data": {"stations": [{"station_id": "1", "num_bikes_available": 1}]}}'
+    for minute in "12":
+        (tmp_path / f"2026_11_20_17_0{minute}_00.json").write_bytes(status)
+    (tmp_path / "station_information.json").write_bytes(b"i")
+    (tmp_path / "vehicle_types.json").write_bytes(b"v")
+    (tmp_path / "readme.json").write_bytes(b"{}")
+    left_out = []
+    found = bodies(list_recordings(tmp_path, left_out=left_out))
+    assert found == [{"station_status": status, "station_information": b"i", "vehicle_types": b"v"}] * 2
+    assert left_out == ["readme.json"]
+
+
+def test_an_information_with_a_time_counts_before_one_without(tmp_path):
+    (tmp_path / "20261120T080000Z-station_status.json").write_bytes(b"s")
+    (tmp_path / "20261120T080000Z-station_information.json").write_bytes(b"timed")
+    (tmp_path / "station_information.json").write_bytes(b"untimed")
+    left_out = []
+    (found,) = bodies(list_recordings(tmp_path, left_out=left_out))
+    assert (found["station_information"], left_out) == (b"timed", ["station_information.json"])
