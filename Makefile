@@ -4,6 +4,19 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV = $(shell command -v uv || echo .uv/bin/uv)
 
+# Behind a proxy that inspects, a company's authority is often named in a variable of another program's.
+ifndef SSL_CERT_FILE
+CERTIFICATES := $(or $(PIP_CERT),$(REQUESTS_CA_BUNDLE),$(CURL_CA_BUNDLE))
+ifneq ($(CERTIFICATES),)
+export SSL_CERT_FILE := $(CERTIFICATES)
+endif
+endif
+# Where it is named in none, the machine's own certificates have it: uv asks them only when told (older ones by the
+# second name), and they are used where the roots that uv brings fail.
+SYSTEM_CERTIFICATES := UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
+INSTALL = VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes --compile-bytecode requirements.lock \
+  && VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --editable .
+
 help:  ## show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
@@ -15,8 +28,8 @@ setup: .venv/.complete  ## build .venv from requirements.lock (gets uv if it is 
 	@echo "Building .venv …"
 	@rm -rf .venv
 	@$(UV) venv --quiet --python $(PYTHON) .venv
-	@VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes --compile-bytecode requirements.lock
-	@VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --editable .
+	@{ $(INSTALL); } || { echo "Once more, with the certificates that this machine trusts …"; \
+	  export $(SYSTEM_CERTIFICATES); $(INSTALL); }
 	@.venv/bin/python -m velib_dagster.runtime.jars
 	@touch $@
 

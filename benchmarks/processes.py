@@ -29,7 +29,7 @@ def part_of(process: psutil.Process) -> str:
         ("cli stream", "Spark (Python)"),
         ("mlflow", "MLflow"),
         ("dagster_webserver", "Dagster webserver"),
-        ("dagster._daemon", "Dagster daemon"),
+        ("orchestration.daemon", "Dagster daemon"),
         ("-m dagster api grpc", "Dagster code server"),
         ("multiprocessing", "Dagster runs"),
         ("-m dagster", "Dagster runs"),

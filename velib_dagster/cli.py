@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from velib_dagster.certificates import trust_the_machine
 from velib_dagster.commands import chain, feed, forecast, platform, reading
 from velib_dagster.commands.shared import say
 from velib_dagster.settings import VelibError
@@ -32,6 +33,7 @@ for command in (
 
 def main() -> None:
     """Run the command; the platform's own errors are shown as they are, in one paragraph."""
+    trust_the_machine()
     try:
         app()
     except VelibError as error:

@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "feed_address": set(),
     "variables": {"errors", "feed_address"},
     "settings": {"files", "errors", "feed_address", "variables"},
+    "certificates": set(),
     "stopping": set(),
     "locks": set(),
     "store": {"files", "settings", "events"},

@@ -20,9 +20,16 @@ FREQUENT_JOBS: Final = (POLL_FEED, PRODUCER, ARCHIVE_EVENTS, RETENTION, FORECAST
 """Jobs whose runs pile up: hundreds a day, of assets without partitions. Only their runs may be deleted."""
 
 
-def _tags(lane: str, max_runtime_seconds: int = 90) -> dict[str, str]:
-    """The lane, of which one run goes at a time, and the time after which run monitoring ends a run."""
-    return {"velib/lane": lane, "dagster/max_runtime": str(max_runtime_seconds)}
+def _tags(lane: str, max_runtime_seconds: int = 90, priority: int = 0) -> dict[str, str]:
+    """The lane, of which one run goes at a time; the time after which run monitoring ends a run; who goes first.
+
+    Runs launched from the assets' pages have priority 0: before training and statistics, after polls and producer.
+    """
+    return {
+        "velib/lane": lane,
+        "dagster/max_runtime": str(max_runtime_seconds),
+        "dagster/priority": str(priority),
+    }
 
 
 # In process: a process for each step would take longer to start than the step runs. And no retry: the next tick is
@@ -32,28 +39,28 @@ poll_feed: Final = dg.define_asset_job(
     selection=dg.AssetSelection.assets(RAW_SNAPSHOTS),
     description="One poll of the feed, kept verbatim; every minute.",
     executor_def=dg.in_process_executor,
-    tags=_tags("feed"),
+    tags=_tags("feed", priority=20),
 )
 producer: Final = dg.define_asset_job(
     PRODUCER,
     selection=dg.AssetSelection.assets(STATION_EVENTS),
     description="What is new in the raw snapshots → Kafka; as soon as there is any.",
     executor_def=dg.in_process_executor,
-    tags=_tags("events"),
+    tags=_tags("events", priority=20),
 )
 archive_events: Final = dg.define_asset_job(
     ARCHIVE_EVENTS,
     selection=dg.AssetSelection.assets(CSV_ARCHIVE),
-    description="Finished spells from Kafka → CSV; every five minutes.",
+    description="Finished spells from Kafka → CSV; every five minutes, each minute until there are any.",
     executor_def=dg.in_process_executor,
-    tags=_tags("archive"),
+    tags=_tags("archive", priority=10),
 )
 retention: Final = dg.define_asset_job(
     RETENTION,
     selection=dg.AssetSelection.assets(STORAGE),
     description="Deletes what is past its days to keep; every hour. Never the archive.",
     executor_def=dg.in_process_executor,
-    tags=_tags("upkeep", 600),
+    tags=_tags("upkeep", 600, priority=-5),
 )
 
 statistics_of_day: Final = dg.define_asset_job(
@@ -61,7 +68,7 @@ statistics_of_day: Final = dg.define_asset_job(
     selection=dg.AssetSelection.groups("statistics"),
     description="The statistics of a day (partition), proved before they are written; due days by themselves.",
     executor_def=dg.in_process_executor,
-    tags=_tags("statistics", 1800),
+    tags=_tags("statistics", 1800, priority=-10),
 )
 
 train_models: Final = dg.define_asset_job(
@@ -69,14 +76,14 @@ train_models: Final = dg.define_asset_job(
     selection=dg.AssetSelection.assets("full_station_model", "empty_station_model"),
     description="Trains the models on the archive and compares them in MLflow; weekly, from three weeks of data on.",
     executor_def=dg.in_process_executor,
-    tags=_tags("training", 7200),
+    tags=_tags("training", 7200, priority=-20),
 )
 forecast_stations: Final = dg.define_asset_job(
     FORECASTS,
     selection=dg.AssetSelection.assets("station_forecasts"),
     description="Each station's risk to be full or empty, and what came of the risks before; every ten minutes.",
     executor_def=dg.in_process_executor,
-    tags=_tags("forecast", 300),
+    tags=_tags("forecast", 300, priority=5),
 )
 
 default_jobs: Final = (

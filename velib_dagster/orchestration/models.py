@@ -13,7 +13,15 @@ import dagster as dg
 from pydantic import Field
 
 from velib_dagster.orchestration.resources import Platform, Spark
-from velib_dagster.orchestration.shared import CSV_ARCHIVE, OWNERS, Metadata, simulated_note, table
+from velib_dagster.orchestration.shared import (
+    CSV_ARCHIVE,
+    OWNERS,
+    TRAINING_POOL,
+    Metadata,
+    simulated_note,
+    table,
+    yield_to_polls,
+)
 
 if TYPE_CHECKING:
     from velib_dagster.forecast.request import Request
@@ -78,6 +86,7 @@ class Training(dg.Config):
         for name, description in _DESCRIPTIONS.items()
     ],
     can_subset=True,
+    pool=TRAINING_POOL,
 )
 def models(
     context: dg.AssetExecutionContext, config: Training, platform: Platform, training_spark: Spark
@@ -86,6 +95,7 @@ def models(
     from velib_dagster.forecast.run import run  # noqa: PLC0415
     from velib_dagster.settings import VelibError  # noqa: PLC0415
 
+    yield_to_polls()
     began = time.monotonic()
     settings = platform.settings()
     chosen = [name for name in TARGETS if dg.AssetKey(name) in context.selected_asset_keys]
@@ -142,12 +152,14 @@ def _check(asset: str, target: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=asset,
         name=CHECK,
+        pool=TRAINING_POOL,
         description="On the newest complete days each champion beats the score −count in PR-AUC and persistence in F1.",
     )
     def champion_beats_rivals(platform: Platform, training_spark: Spark) -> dg.AssetCheckResult:
         from velib_dagster.forecast.task import Target  # noqa: PLC0415
         from velib_dagster.forecast.watch import champions, newest_days, watch  # noqa: PLC0415
 
+        yield_to_polls()
         settings = platform.settings()
         chosen = champions(settings, Target(target))
         today = datetime.now(settings.feed.zone_info).date()

@@ -1,26 +1,40 @@
 """What runs by the clock: the poll of each minute, the archive every five minutes, retention every hour.
 
-A tick that launches nothing says why in words. They start by themselves only where VELIB_AUTOMATION=on.
+Each looks every minute and launches what is due: a new home waits for no minute of the hour. A tick that launches
+nothing says why in words. They start by themselves only where VELIB_AUTOMATION=on.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import dagster as dg
 
+from velib_dagster.archive.commit import read_commit
+from velib_dagster.archive.errors import ArchiveError
 from velib_dagster.feed.poll import quota_spent_until
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration import jobs
 from velib_dagster.orchestration.forecast_schedules import forecast_schedules
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import (
+    CSV_ARCHIVE,
+    STORAGE,
     answers_at,
     earlier_run_going,
+    failed_before,
     local_clock,
+    materialized_ago,
     not_polled,
     schedule_status,
 )
 from velib_dagster.orchestration.statistics_schedule import statistics_schedule
 from velib_dagster.settings import Settings
+
+ARCHIVE_EVERY: Final = timedelta(minutes=5)
+RETENTION_EVERY: Final = timedelta(hours=1)
+FIRST_PAUSE: Final = timedelta(minutes=5)
+LONGEST_PAUSE: Final = timedelta(hours=1)
+"""After failed runs of retention in a row the next one waits 5 minutes, 10, 20, … at most an hour."""
 
 
 def default_schedules() -> list[dg.ScheduleDefinition]:
@@ -45,26 +59,57 @@ def default_schedules() -> list[dg.ScheduleDefinition]:
 
     @dg.schedule(
         job=jobs.archive_events,
-        cron_schedule="*/5 * * * *",
+        cron_schedule="* * * * *",
         default_status=status,
-        description="Archives finished spells every five minutes, unless Kafka is away.",
+        description="Archives finished spells every five minutes, each minute until there are any.",
     )
     def every_five_minutes(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
         settings = platform.settings()
-        why_not = earlier_run_going(context.instance, jobs.ARCHIVE_EVENTS) or kafka_away(settings)
+        why_not = (
+            archived_lately(settings, context.instance, context.scheduled_execution_time)
+            or earlier_run_going(context.instance, jobs.ARCHIVE_EVENTS)
+            or kafka_away(settings)
+        )
         return dg.SkipReason(why_not) if why_not else dg.RunRequest()
 
     @dg.schedule(
         job=jobs.retention,
-        cron_schedule="17 * * * *",
+        cron_schedule="* * * * *",
         default_status=status,
-        description="Deletes every hour what is past its days to keep.",
+        description="Deletes every hour what is past its days to keep; at once where it was never done.",
     )
-    def every_hour(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        why_not = earlier_run_going(context.instance, jobs.RETENTION)
+    def every_hour(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
+        settings, now = platform.settings(), context.scheduled_execution_time
+        why_not = (
+            kept_lately(settings, context.instance, now)
+            or earlier_run_going(context.instance, jobs.RETENTION, timedelta(minutes=10))
+            or failed_before(settings, context.instance, jobs.RETENTION, now, FIRST_PAUSE, LONGEST_PAUSE)
+        )
         return dg.SkipReason(why_not) if why_not else dg.RunRequest()
 
     return [every_minute, every_five_minutes, every_hour, statistics_schedule(), *forecast_schedules()]
+
+
+def archived_lately(settings: Settings, instance: dg.DagsterInstance, now: datetime) -> str | None:
+    """Words where this minute is not one of every five, unless nothing is archived yet or a round was left out."""
+    age = materialized_ago(instance, CSV_ARCHIVE, now)
+    if now.minute % 5 == 0 or age is None or age >= ARCHIVE_EVERY:
+        return None
+    try:
+        commit = read_commit(settings.archive)
+    except ArchiveError:
+        return None  # the run says it, red
+    if commit is None or not commit.rows:
+        return None
+    return f"the archive was written {age.total_seconds():.0f} s ago; the next round is due in {5 - now.minute % 5} min"
+
+
+def kept_lately(settings: Settings, instance: dg.DagsterInstance, now: datetime) -> str | None:
+    """Words where what is past its days was deleted within the hour."""
+    age = materialized_ago(instance, STORAGE, now)
+    if age is None or age >= RETENTION_EVERY:
+        return None
+    return f"retention was done at {local_clock(settings, now - age)}; the next time is due an hour later"
 
 
 def not_this_minute(settings: Settings, tick: datetime) -> str | None:

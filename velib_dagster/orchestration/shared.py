@@ -31,11 +31,20 @@ TAKEN_OVER: Final = "taken_over"
 STUCK_AFTER: Final = timedelta(minutes=2)
 """A run older than this no longer holds back the next: a minute job takes seconds, and one that hangs or was
 orphaned by a restart would otherwise stop its job until run monitoring ends it."""
+IN_DOUBT: Final = "velib/in_doubt"
+"""Tag of a run of statistics that failed for days in doubt alone: they are noted, and hold no other day back."""
 LOOK_BACK: Final = 12
 """Failed runs in a row that lengthen the pause after them; more make it no longer."""
+STATISTICS_POOL: Final = "statistics"
+TRAINING_POOL: Final = "training"
+POOLS: Final = {STATISTICS_POOL: 1, TRAINING_POOL: 1}
+"""Heavy work, by pool: so many runs at a time, launched by whom ever. Together they leave the machine to the polls."""
+NICENESS: Final = 10
 FIRST_PARTITION: Final = "dagster/asset_partition_range_start"
 LAST_PARTITION: Final = "dagster/asset_partition_range_end"
 """Tags of a run over partitions in a row, of one alone too."""
+AHEAD: Final = timedelta(minutes=5)
+"""A tick may be looked at late: what was materialized so long after it came by a clock that was ahead."""
 CONNECT_SECONDS: Final = 1.0
 HEAD_ROWS: Final = 5
 
@@ -61,6 +70,12 @@ def schedule_status() -> dg.DefaultScheduleStatus:
 def sensor_status() -> dg.DefaultSensorStatus:
     """The state of a sensor that nobody has switched by hand."""
     return dg.DefaultSensorStatus.RUNNING if automation_is_on() else dg.DefaultSensorStatus.STOPPED
+
+
+def yield_to_polls() -> None:
+    """Let heavy work of a running platform come after polls, producer and stream: this process, and its Java."""
+    if automation_is_on():  # there each run has a process of its own; elsewhere it is a command's, or a test's
+        os.nice(max(0, NICENESS - os.nice(0)))
 
 
 def not_polled(settings: Settings) -> str | None:
@@ -100,7 +115,11 @@ def failed_before(
     longest_pause: timedelta,
 ) -> str | None:
     """Words while the pause after failed runs of the job lasts; it doubles with each failure in a row."""
-    records = instance.get_run_records(dg.RunsFilter(job_name=job_name), limit=LOOK_BACK)
+    records = [
+        record
+        for record in instance.get_run_records(dg.RunsFilter(job_name=job_name), limit=LOOK_BACK)
+        if IN_DOUBT not in record.dagster_run.tags
+    ]
     failures = 0
     for record in records:
         if record.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
@@ -118,6 +137,15 @@ def failed_before(
         f"{failures} failed {runs} of {job_name} in a row, the newest ({newest.dagster_run.run_id[:8]}) at "
         f"{local_clock(settings, ended)}; the next try is due in {(then - now).total_seconds():.0f} s"
     )
+
+
+def materialized_ago(instance: dg.DagsterInstance, asset: dg.AssetKey, now: datetime) -> timedelta | None:
+    """How long ago the asset was last materialized; None where it never was, or by a clock that was ahead."""
+    event = instance.get_latest_materialization_event(asset)
+    if event is None:
+        return None
+    age = now - datetime.fromtimestamp(event.timestamp, UTC)
+    return None if age < -AHEAD else max(age, timedelta(0))
 
 
 def answers_at(addresses: str) -> bool:

@@ -13,9 +13,19 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from velib_dagster.orchestration.doubts import note_doubts
 from velib_dagster.orchestration.due_days import first_day
 from velib_dagster.orchestration.resources import Platform, Spark
-from velib_dagster.orchestration.shared import CSV_ARCHIVE, HEAD_ROWS, OWNERS, Metadata, simulated_note, table
+from velib_dagster.orchestration.shared import (
+    CSV_ARCHIVE,
+    HEAD_ROWS,
+    OWNERS,
+    STATISTICS_POOL,
+    Metadata,
+    simulated_note,
+    table,
+    yield_to_polls,
+)
 from velib_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -87,11 +97,12 @@ def statistics_assets(settings: Settings) -> dg.AssetsDefinition:
         partitions_def=day_partitions(settings, datetime.now(UTC)),
         backfill_policy=dg.BackfillPolicy.multi_run(DAYS_A_RUN),
         can_subset=True,
-        pool="statistics",  # one run at a time, also of those that the assets' pages launch without the job's lane
+        pool=STATISTICS_POOL,  # one run at a time, also of those that the assets' pages launch without the job's lane
     )
     def statistics(
         context: dg.AssetExecutionContext, platform: Platform, spark: Spark
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:  # type: ignore[type-arg]
+        yield_to_polls()
         chosen = [name for name in ASSETS if dg.AssetKey(name) in context.selected_asset_keys]
         days = [date.fromisoformat(key) for key in context.partition_keys]
         yield from _days(context, platform.settings(), spark, days, chosen)
@@ -118,6 +129,8 @@ def _days(
     context: dg.AssetExecutionContext, settings: Settings, spark: Spark, days: Sequence[date], assets: list[str]
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:  # type: ignore[type-arg]
     # Not at the top, here and below: the runs of each minute load this module too.
+    from velib_dagster.archive.errors import ArchiveError  # noqa: PLC0415
+    from velib_dagster.statistics.days import Days  # noqa: PLC0415
     from velib_dagster.statistics.proof import stretches  # noqa: PLC0415
     from velib_dagster.store.days import TABLES as TABLES_OF  # noqa: PLC0415
 
@@ -126,8 +139,16 @@ def _days(
     computed: list[_Computed] = []
     written: dict[tuple[str, date], Metadata] = {}
     with _told_of_a_failed_run(context, written):
-        for stretch in stretches(settings.archive, days, settings.feed.timezone):
-            computed.append(_compute(context, settings, spark, stretch, names))
+        waiting = list(stretches(settings.archive, days, settings.feed.timezone))
+        while waiting:
+            stretch = waiting.pop(0)
+            try:
+                computed.append(_compute(context, settings, spark, stretch, names))
+            except ArchiveError as error:
+                if stretch.first != stretch.last:  # a file that can't be read holds no other day up
+                    waiting = [Days.one(day, stretch.timezone) for day in stretch] + waiting
+                    continue
+                computed.append(_unreadable(settings, stretch, names, error))
             for asset, day, metadata in _write(settings, assets, computed[-1]):
                 written[asset, day] = metadata | {"seconds": round(time.monotonic() - began, 1)}
         reasons = []
@@ -137,8 +158,10 @@ def _days(
                     reasons.append(f"{asset}: {result.description}")
                 yield result
         if reasons:
+            again = note_doubts(context, settings, [(one.archived, one.found) for one in computed])
             doubtful = ", ".join(str(day) for one in computed for day in sorted(one.doubtful))
-            msg = f"the rows of {doubtful} stay as they were, since numbers are in doubt: {'; '.join(reasons)}"
+            words = f"the rows of {doubtful} stay as they were, since numbers are in doubt"
+            msg = f"{words}: {'; '.join(reasons)}. Tried again: {again}"
             raise dg.Failure(msg, allow_retries=False)
     for (asset, day), metadata in written.items():
         context.add_asset_metadata(metadata, asset, str(day))
@@ -183,6 +206,20 @@ def _compute(
     return _Computed(days, spells.by_day, tables, found)
 
 
+def _unreadable(settings: Settings, day: "Days", names: list[str], error: Exception) -> _Computed:
+    """One day whose rows can't be read: nothing is computed, and every check says why."""
+    from velib_dagster.archive.reader import committed_files  # noqa: PLC0415
+    from velib_dagster.statistics.proof import ArchivedDay  # noqa: PLC0415
+    from velib_dagster.statistics.schemas import empty_table  # noqa: PLC0415
+    from velib_dagster.statistics.tables import TABLES  # noqa: PLC0415
+
+    lengths = {file.day: file.length for file in committed_files(settings.archive)}
+    archived = {day.first: ArchivedDay(0, lengths.get(day.first, 0), 0)}
+    found: Differences = {day.first: {name: [str(error)] for name in names}}
+    tables = {name: empty_table(TABLES[name].columns) for name in names}
+    return _Computed(day, archived, tables, dict.fromkeys(_CHECKS, found))
+
+
 def _judge(asset: str, names: tuple[str, ...], computed: list[_Computed]) -> Iterator[dg.AssetCheckResult]:
     rows = sum(one.tables[name].num_rows for one in computed for name in names)
     for check in _CHECKS_OF[asset]:
@@ -204,6 +241,7 @@ def _judge(asset: str, names: tuple[str, ...], computed: list[_Computed]) -> Ite
 def _write(settings: Settings, assets: list[str], computed: _Computed) -> Iterator[tuple[str, date, Metadata]]:
     """Replace the days that are in no doubt; yields each asset and day, with what Dagster shows of it."""
     from velib_dagster.store.connect import connect  # noqa: PLC0415
+    from velib_dagster.store.doubts import clear_doubts  # noqa: PLC0415
     from velib_dagster.store.migrate import migrate  # noqa: PLC0415
 
     migrate(settings)
@@ -212,6 +250,8 @@ def _write(settings: Settings, assets: list[str], computed: _Computed) -> Iterat
             if day not in computed.doubtful:
                 for asset in assets:
                     yield asset, day, _write_day(connection, settings, asset, computed, day)
+        if len(assets) == len(ASSETS):  # fewer prove fewer tables
+            clear_doubts(connection, [day for day in computed.days if day not in computed.doubtful])
 
 
 def _write_day(connection: "Connection", settings: Settings, asset: str, computed: _Computed, day: date) -> Metadata:

@@ -58,7 +58,7 @@ def _due(context: dg.ScheduleEvaluationContext, settings: Settings, now: datetim
     from velib_dagster.store.connect import StoreError  # noqa: PLC0415
 
     try:
-        due = due_now(settings, tuple(ASSETS), now)
+        due = due_now(settings, tuple(ASSETS), now, doubts_wait=True)
         spells = archived_spells(settings)
         partitions = _partitions(context, settings, now)
     except (ArchiveError, StoreError) as error:

@@ -33,7 +33,8 @@ compute_logs:
 run_queue: {dequeue_interval_seconds: 1}
 concurrency:
   runs:
-    max_concurrent_runs: 4
+    # Heavy work is held by pools of one run each: polls and the producer always find a place.
+    max_concurrent_runs: 8
     tag_concurrency_limits:
       - {key: velib/lane, value: {applyLimitPerUniqueValue: true}, limit: 1}
   pools: {granularity: run, default_limit: 1}
@@ -152,7 +153,7 @@ def daemon(settings: Settings) -> Part:
         name="dagster_daemon",
         title="Dagster's daemon",
         argv=[
-            *(sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(workspace)),
+            *(sys.executable, "-m", "velib_dagster.orchestration.daemon", "run", "--workspace", str(workspace)),
             # A sensor that is looked at every few seconds would fill the log.
             *("--log-level", "warning"),
         ],

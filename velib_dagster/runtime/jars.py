@@ -21,7 +21,7 @@ from xml.sax.saxutils import quoteattr
 
 from velib_dagster.files import write_atomically
 from velib_dagster.runtime.errors import PlatformError, in_words
-from velib_dagster.runtime.java import java, trust_options
+from velib_dagster.runtime.java import java, java_home, trust_options
 from velib_dagster.settings import cache_root
 
 Tell = Callable[[int, int], None]
@@ -124,33 +124,44 @@ def resolve(root: Path, library: Path, tell: Tell | None = None) -> None:
     ivy = next((Path(pyspark.__file__).parent / "jars").glob("ivy-*.jar"))
     total = sum(len(names) for names in expected().values())
     seen: list[str] = []
+    # A Java of the system's may have been told of a company's authority itself, so its own list comes first.
+    own_first = (
+        [[], trust_options(root / "ivy")] if java_home() != cache_root() / "java" else [trust_options(root / "ivy")]
+    )
     with as_file(files("velib_dagster.runtime").joinpath("ivy.xml")) as description:
         argv = [
-            java(),
-            *trust_options(root / "ivy"),
             *_proxy_options(),
             *("-jar", str(ivy), "-m2compatible", "-cache", str(root / "ivy"), "-ivy", str(description)),
             *_repository_options(root),
             *("-confs", "kafka", "spark", "-types", "jar", "bundle", "-retrieve"),
             f"{library}/[conf]/[artifact](-[classifier])-[revision].[ext]",
         ]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-            fetched = 0
-            for line in process.stdout or ():
-                seen.append(line)
-                if "[SUCCESSFUL ]" in line:
-                    fetched += 1
-                    if tell is not None:
-                        tell(min(fetched, total), total)
+        status = 1
+        for trust in own_first:
+            status = _run_ivy([java(), *trust, *argv], seen, lambda done: tell and tell(min(done, total), total))
+            if status == 0:
+                break
     log = root / "ivy.log"
     write_atomically(log, "".join(seen).encode())
-    if process.returncode != 0:
+    if status != 0:
         msg = (
             "Kafka's jars are not on this machine yet and could not be fetched from the Maven repository "
             f"(its words: {log}). Connect to the network once, or name a repository that can be reached in "
             "VELIB_MAVEN_REPOSITORY"
         )
         raise PlatformError(msg)
+
+
+def _run_ivy(argv: list[str], seen: list[str], on_fetched: Callable[[int], object]) -> int:
+    """Ivy's exit status; its words are added to `seen`, and `on_fetched` is told how many files have come."""
+    fetched = 0
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout or ():
+            seen.append(line)
+            if "[SUCCESSFUL ]" in line:
+                fetched += 1
+                on_fetched(fetched)
+    return process.returncode
 
 
 def _repository_options(root: Path) -> list[str]:

@@ -6,13 +6,13 @@ It starts no part. Kafka, the jars' resolution, the streaming job and tests call
 import os
 import re
 import shutil
-import ssl
 import subprocess
 import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from velib_dagster.certificates import bundle
 from velib_dagster.files import write_atomically
 from velib_dagster.runtime.errors import PlatformError, in_words
 from velib_dagster.settings import cache_root
@@ -107,14 +107,12 @@ def pypi_home(folder: Path) -> Path:
 
 
 def trust_options(folder: Path) -> list[str]:
-    """Options that make PyPI's Java trust the certificate authorities this system trusts.
+    """Options that make Java trust the certificate authorities this machine trusts.
 
-    Its own list lacks a company's authority, and every download behind one fails. A system Java has its own store.
+    Java's own list, PyPI's above all, lacks a company's authority, and every download behind one fails.
     """
-    if java_home() != cache_root() / "java":
-        return []
-    bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
-    if not bundle or not Path(bundle).is_file():
+    found = bundle()
+    if found is None:
         return []
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - only where PyPI's Java downloads something
         NoEncryption,
@@ -125,13 +123,13 @@ def trust_options(folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     named = [
         pkcs12.PKCS12Certificate(certificate, str(number).encode())
-        for number, certificate in enumerate(_certificates(Path(bundle).read_text()))
+        for number, certificate in enumerate(_certificates(found.read_text()))
     ]
     write_atomically(store, pkcs12.serialize_java_truststore(named, NoEncryption()))
     return [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStoreType=PKCS12"]
 
 
-def _certificates(bundle: str) -> "list[x509.Certificate]":
+def _certificates(text: str) -> "list[x509.Certificate]":
     """The certificates of a PEM file, without those that are malformed (systems ship a few)."""
     from cryptography import x509  # noqa: PLC0415 - as above
     from cryptography.utils import CryptographyDeprecationWarning  # noqa: PLC0415
@@ -139,7 +137,7 @@ def _certificates(bundle: str) -> "list[x509.Certificate]":
     found = []
     with warnings.catch_warnings():
         warnings.simplefilter("error", CryptographyDeprecationWarning)
-        for block in re.findall("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", bundle, re.DOTALL):
+        for block in re.findall("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL):
             try:
                 found.append(x509.load_pem_x509_certificate(block.encode()))
             except (ValueError, CryptographyDeprecationWarning):

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import psutil
+from psycopg.errors import UndefinedTable
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +25,7 @@ from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.runtime.process import START_TOLERANCE_SECONDS
 from velib_dagster.settings import LOOPBACK, Settings
 from velib_dagster.store.connect import StoreError, connect
+from velib_dagster.store.doubts import DayInDoubt, days_in_doubt
 from velib_dagster.store.reads import Counts, QueryProgress, counts, progress
 from velib_dagster.store.terminal import plain
 
@@ -60,6 +62,7 @@ class PlatformStatus:
     stream_lag: int | None
     archived_through: datetime | None
     archive_bytes: int
+    in_doubt: tuple[DayInDoubt, ...]
     problems: tuple[str, ...]
 
     @property
@@ -103,7 +106,8 @@ def platform_status(settings: Settings) -> PlatformStatus:
     parts = tuple(_parts(settings))
     problems = [f"{part.name} is down ({part.where})" for part in parts if not part.up]
     last_poll, ends = _from_kafka(settings, problems)
-    rows, queries = _from_postgres(settings, problems)
+    rows, queries, doubts = _from_postgres(settings, problems)
+    problems += [_doubt(row) for row in doubts]
     lag = None
     if ends is not None and rows is not None:
         reached = {topic: offsets.get("0", 0) for query in queries for topic, offsets in query.position.items()}
@@ -136,6 +140,7 @@ def platform_status(settings: Settings) -> PlatformStatus:
         stream_lag=lag,
         archived_through=through,
         archive_bytes=size,
+        in_doubt=doubts,
         problems=tuple(problems),
     )
 
@@ -199,15 +204,27 @@ def _from_kafka(settings: Settings, problems: list[str]) -> tuple[PollRecord | N
         return None, None
 
 
-def _from_postgres(settings: Settings, problems: list[str]) -> tuple[Counts | None, tuple[QueryProgress, ...]]:
+def _from_postgres(
+    settings: Settings, problems: list[str]
+) -> tuple[Counts | None, tuple[QueryProgress, ...], tuple[DayInDoubt, ...]]:
     if any(problem.startswith("PostgreSQL") for problem in problems):
-        return None, ()
+        return None, (), ()
     try:
         with connect(settings) as connection:
-            return counts(connection), tuple(progress(connection))
+            return counts(connection), tuple(progress(connection)), tuple(days_in_doubt(connection))
     except StoreError as error:
         problems.append(str(error))
-        return None, ()
+    except UndefinedTable:
+        problems.append(f"the schema of {settings.database} is older than this program: start the platform again")
+    return None, (), ()
+
+
+def _doubt(row: DayInDoubt) -> str:
+    times = "once" if row.tries == 1 else f"{row.tries} times"
+    return (
+        f"the statistics of {row.day} are in doubt since {row.since:%Y-%m-%d %H:%M:%SZ}, tried {times}, "
+        f"the newest at {row.tried_at:%Y-%m-%d %H:%M:%SZ}: {row.reason}"
+    )
 
 
 def _age(time: datetime) -> timedelta:

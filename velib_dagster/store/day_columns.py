@@ -125,3 +125,14 @@ COMPUTED_DAYS: Final = (
     Column("computed_at", datetime, False, "When the rows of the day were written"),
 )
 """Table `computed_days`: one row per asset and day, how far the statistics are."""
+
+DAYS_IN_DOUBT: Final = (
+    _DAY,
+    Column("since", datetime, False, "When its numbers were first in doubt"),
+    Column("tried_at", datetime, False, "The newest try; the next is due an hour later, then two, four, … a day"),
+    _count("tries", "Failed tries with this length and program"),
+    _count("archived_bytes", "Committed length of the day's file at the newest try: a longer one is tried at once"),
+    Column("program", str, False, "What computed it: version, and a hash of the code; another one tries at once"),
+    Column("reason", str, False, "What was found wrong"),
+)
+"""Table `days_in_doubt`: one row per day whose statistics could not be proved; its older rows stay as they were."""

@@ -13,6 +13,7 @@ from velib_dagster.store.columns import IN_SERVICE, MEANS, WINDOW_SUMS, Relation
 from velib_dagster.store.day_columns import (
     CELL_DAYS,
     COMPUTED_DAYS,
+    DAYS_IN_DOUBT,
     EPISODES,
     STATION_DAYS,
     STATION_HOURS,
@@ -257,6 +258,7 @@ STATISTICS: Final = (
     Relation("cell_days", "Sums of each H3 cell and day", CELL_DAYS),
     Relation("episodes", "Times a station, or all within 300 m of it, was empty or full, cut at midnight", EPISODES),
     Relation("computed_days", "How far the statistics are: one row per asset and day", COMPUTED_DAYS),
+    Relation("days_in_doubt", "Days whose statistics could not be proved, and when that was tried", DAYS_IN_DOUBT),
     _over_days("episodes_joined", "Episodes with the pieces that midnight cut joined", EPISODES_JOINED),
     _over_days("station_stats", "Each station: means, extremes, shares, episodes and coverage", STATION_STATS),
     _over_days("station_peaks", "Each station: empty and full shares of the weekday peaks", STATION_PEAKS),

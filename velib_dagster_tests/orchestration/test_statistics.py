@@ -15,12 +15,13 @@ from velib_dagster.events.records import Spell
 from velib_dagster.orchestration import jobs, run_days
 from velib_dagster.orchestration.due_days import due_now
 from velib_dagster.orchestration.resources import Platform, Spark
-from velib_dagster.orchestration.shared import FIRST_PARTITION, LAST_PARTITION
+from velib_dagster.orchestration.shared import FIRST_PARTITION, IN_DOUBT, LAST_PARTITION, failed_before
 from velib_dagster.orchestration.statistics import ASSETS, RECOUNT, TWIN, WITHIN
 from velib_dagster.settings import Settings
 from velib_dagster.statistics import proof
 from velib_dagster.statistics.days import Days
 from velib_dagster.store.connect import connect
+from velib_dagster.store.doubts import put_in_doubt
 from velib_dagster.store.migrate import migrate
 from velib_dagster_tests.archive.parts import TopicInMemory, spell
 from velib_dagster_tests.store.make_days import station_day, write
@@ -85,9 +86,12 @@ def rows(settings: Settings, statement: str) -> list[tuple[object, ...]]:
 def test_a_day_is_computed_proved_and_written_once_for_all_assets(settings: Settings, tmp_path: Path) -> None:
     now = datetime(2024, 11, 8, 12, tzinfo=UTC)
     migrate(settings)
-    assert due_now(settings, tuple(ASSETS), now) == [DAY]
+    with connect(settings) as connection:
+        put_in_doubt(connection, DAY, 1, "another program", "numbers differed")
+    assert due_now(settings, tuple(ASSETS), now, doubts_wait=True) == [DAY]
     result = run(settings, DAY, tmp_path)
     assert result.success
+    assert rows(settings, "SELECT day FROM days_in_doubt") == []
     proved = {(asset, check) for asset in ASSETS for check in (TWIN, RECOUNT)} | {("station_stats", WITHIN)}
     assert checks(result) == dict.fromkeys(proved, True)
     found = {event.asset_key.to_user_string(): event for event in result.get_asset_materialization_events()}
@@ -141,6 +145,17 @@ def test_a_day_in_doubt_keeps_its_old_rows_and_says_why(
     assert checks(result)["zone_stats", TWIN]
     assert rows(settings, "SELECT xmin::text, * FROM station_days ORDER BY station_code") == before
     assert len(before) == 1
+    ((day, tries, length, reason),) = rows(settings, "SELECT day, tries, archived_bytes, reason FROM days_in_doubt")
+    assert (day, tries) == (DAY, 1)
+    assert length == (settings.archive / f"{DAY}.csv").stat().st_size
+    assert str(reason).startswith(f"{TWIN}, station_days: ")
+    later = datetime.now(UTC)
+    assert due_now(settings, tuple(ASSETS), later, doubts_wait=True) == []
+    assert due_now(settings, tuple(ASSETS), later + timedelta(hours=1), doubts_wait=True) == [DAY]
+    assert due_now(settings, tuple(ASSETS), later) == [DAY]
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        assert str(DAY) in instance.get_runs()[0].tags[IN_DOUBT]
+        assert failed_before(settings, instance, jobs.STATISTICS, later, timedelta(hours=1), timedelta(hours=1)) is None
 
 
 @pytest.fixture
@@ -184,6 +199,19 @@ def test_a_day_among_others_in_one_run_is_the_one_it_is_alone(
     assert due_now(settings, tuple(ASSETS), datetime(2024, 11, 12, 12, tzinfo=UTC)) == []
     assert run(settings, four_days[3], tmp_path / "alone").success
     assert figures_by_day(settings) == together
+
+
+def test_a_day_whose_file_cannot_be_read_is_in_doubt_and_holds_no_other_up(
+    settings: Settings, four_days: list[date], tmp_path: Path
+) -> None:
+    path = settings.archive / f"{four_days[0]}.csv"
+    path.write_bytes(path.read_bytes().replace(b"16107", b'"6107', 1))
+    result = run(settings, four_days[0], tmp_path, four_days[3])
+    assert not result.success
+    assert not any(checks(result).values())
+    # the next day reads the one before too, for what reaches over midnight
+    assert rows(settings, "SELECT day, tries FROM days_in_doubt ORDER BY day") == [(d, 1) for d in four_days[:2]]
+    assert rows(settings, "SELECT DISTINCT day FROM computed_days ORDER BY 1") == [(d,) for d in four_days[2:]]
 
 
 @pytest.fixture
