@@ -22,10 +22,17 @@ def up(feed: FeedName = None, home: Home = None, name: ChosenName = None) -> Non
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    assets: Annotated[
+        bool, typer.Option("--assets", help="Each asset's last materialization, failed ticks, first rows instead.")
+    ] = False,
     home: Home = None,
     feed: FeedName = None,
 ) -> None:
     """Say of each part whether it is up, and of the data how far it has come."""
+    if assets:
+        from velib_dagster.commands.materialized import show_assets
+
+        raise typer.Exit(0 if show_assets(Settings.load(home, feed)) else 1)
     from velib_dagster.runtime.status import platform_status
 
     found = platform_status(Settings.load(home, feed))
