@@ -1,7 +1,6 @@
 """`velib status --assets`: what the platform has done by itself, and the first rows of what it found out."""
 
 import os
-from datetime import UTC, datetime
 from typing import Final
 
 from rich.table import Table
@@ -18,10 +17,7 @@ def show_assets(settings: Settings) -> bool:
     Raises:
         VelibError: PostgreSQL or Dagster's database is away.
     """
-    from dagster import DagsterInstance
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from velib_dagster.orchestration.materialized import LOOK_BACK, failed_ticks, materialized, tables
+    from velib_dagster.orchestration.materialized import of_instance, tables
     from velib_dagster.runtime import dagster_services
     from velib_dagster.store import statistics_tables
     from velib_dagster.store.forecast_tables import risk_table
@@ -31,13 +27,7 @@ def show_assets(settings: Settings) -> bool:
         msg = f"nothing has run in {settings.home} yet: velib up starts it"
         raise VelibError(msg)
     os.environ.update(dagster_services.environment(settings))
-    try:
-        with DagsterInstance.get() as instance:
-            assets = materialized(instance, settings)
-            ticks = failed_ticks(instance, datetime.now(UTC) - LOOK_BACK)
-    except SQLAlchemyError as error:
-        msg = f"Dagster's database can't be read: {str(error).splitlines()[0]}. Is PostgreSQL started (velib up)?"
-        raise VelibError(msg) from error
+    assets, ticks = of_instance(settings)
     for table in tables(settings, assets, ticks):
         console.print(table)
     shown = True

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from velib_dagster.definitions import build_defs
 from velib_dagster.orchestration.live_windows import GRAINS
-from velib_dagster.settings import Settings
+from velib_dagster.settings import Settings, VelibError
 
 LOOK_BACK: Final = timedelta(days=1)
 _LAUNCHERS: Final = ("dagster/schedule_name", "dagster/sensor_name")
@@ -36,6 +36,22 @@ class FailedTick:
     name: str
     at: datetime
     error: str
+
+
+def of_instance(settings: Settings) -> tuple[list[Materialized], list[FailedTick]]:
+    """Assets, and ticks that failed within a day, of the instance that the environment's DAGSTER_HOME names.
+
+    Raises:
+        VelibError: its database can't be read.
+    """
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - with its storage only
+
+    try:
+        with dg.DagsterInstance.get() as instance:
+            return materialized(instance, settings), failed_ticks(instance, datetime.now(UTC) - LOOK_BACK)
+    except SQLAlchemyError as error:
+        msg = f"Dagster's database can't be read: {str(error).splitlines()[0]}. Is PostgreSQL started (velib up)?"
+        raise VelibError(msg) from error
 
 
 def materialized(instance: dg.DagsterInstance, settings: Settings) -> list[Materialized]:
