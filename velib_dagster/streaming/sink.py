@@ -138,7 +138,7 @@ def _state_events(kafka: DataFrame) -> Iterator[StateEvent]:
 
 
 def _header(key: str) -> Column:
-    return F.expr(f"filter(headers, header -> header.key = '{key}')[0].value").alias(key)
+    return F.expr(f"get(filter(headers, header -> header.key = '{key}'), 0).value").alias(key)
 
 
 def _in_order(rows: DataFrame) -> pa.Table:
