@@ -13,12 +13,14 @@ from velib_dagster.archive.reader import committed_files
 from velib_dagster.forecast import sources, tracking, training
 from velib_dagster.forecast.bootstrap import Interval
 from velib_dagster.forecast.evaluation import minus_count
+from velib_dagster.forecast.names import comparison_address
 from velib_dagster.forecast.page import said
-from velib_dagster.forecast.registry import Promoted
+from velib_dagster.forecast.registry import Promoted, usual
 from velib_dagster.forecast.request import Request
 from velib_dagster.forecast.sources import ArchiveOptions, Source
 from velib_dagster.forecast.task import NEWEST_DAYS, Target
 from velib_dagster.forecast.training import Outcome, Say
+from velib_dagster.forecast.worth import worth
 from velib_dagster.settings import Settings
 from velib_dagster.statistics.days import Days
 from velib_dagster.store.connect import StoreUnreachableError, connect
@@ -33,7 +35,9 @@ class Report:
     outcomes: Sequence[Outcome]
     promoted: Sequence[Promoted]
     experiments: dict[Target, str]
-    """Event → address of its MLflow experiment."""
+    """Event → address at which MLflow compares its runs."""
+    worth: str = ""
+    """What the figures are worth, in words; empty where there is nothing to warn of."""
 
 
 def run(settings: Settings, request: Request, session: Callable[[], SparkSession], say: Say) -> Report:
@@ -48,7 +52,7 @@ def run(settings: Settings, request: Request, session: Callable[[], SparkSession
     source = _source(settings, request, session, say)
     say(
         f"{len(source.days)} days, {source.days[0]} to {source.days[-1]}, {len(source.stations.known)} stations; "
-        f"validation from {source.split.validate_from}, test from {source.split.test_from}"
+        f"validation from {source.split.validation_begins}, test from {source.split.test_begins}"
     )
     outcomes = training.train(source, request.options, say)
     say("writing runs, models and plots to MLflow")
@@ -59,7 +63,11 @@ def run(settings: Settings, request: Request, session: Callable[[], SparkSession
         source,
         outcomes,
         tracked.promoted,
-        {t: f"{settings.mlflow_page}/#/experiments/{e}" for t, e in tracked.experiments.items()},
+        {
+            t: comparison_address(settings.mlflow_page, e, usual(source.horizons))
+            for t, e in tracked.experiments.items()
+        },
+        worth(source, simulated=simulated),
     )
 
 

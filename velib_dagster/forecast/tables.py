@@ -30,6 +30,8 @@ def report_tables(report: Report, *, simulated: bool) -> Iterator[RenderableType
         yield table
     for words in verdicts(report):
         yield Text(words)
+    if report.worth:
+        yield Text(report.worth)
     for target, address in report.experiments.items():
         versions = [
             f"{one.registered} version {one.version}" for one in report.promoted if target.model in one.registered

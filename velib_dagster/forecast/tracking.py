@@ -16,15 +16,20 @@ import numpy as np
 import requests
 
 from velib_dagster.forecast import page, plots
+from velib_dagster.forecast.carried import carry_over
+from velib_dagster.forecast.comparison import experiment_of, show
 from velib_dagster.forecast.errors import TrackingError
 from velib_dagster.forecast.evaluation import Evaluation, Figures, by_group, persistence_mae
+from velib_dagster.forecast.names import KIND, STANDS_IN, TRAINING, WORTH, experiment_name
 from velib_dagster.forecast.registry import Promoted, promote
 from velib_dagster.forecast.request import Options
 from velib_dagster.forecast.saved_model import save_model
 from velib_dagster.forecast.scorer import FILE
+from velib_dagster.forecast.server import Server
 from velib_dagster.forecast.sources import Fingerprint, Source
 from velib_dagster.forecast.task import Target
 from velib_dagster.forecast.training import Outcome, Trained
+from velib_dagster.forecast.worth import worth
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,10 +38,6 @@ REACH_SECONDS: Final = 5
 COMPARISON: Final = "comparison.html"
 MODEL: Final = "model"
 """Folder of the Spark model among a run's artifacts."""
-KIND: Final = "velib.kind"
-"""Tag that tells the run of a training from those of its models and rivals."""
-TRAINING: Final = "velib.training"
-"""Tag with the run of the training that a score belongs to. MLflow's own nesting would hide the scores at first."""
 _HOURS: Final = [str(hour) for hour in range(24)]
 
 
@@ -55,12 +56,6 @@ def check_reachable(address: str) -> None:
             "VELIB_MLFLOW. Nothing was trained or registered"
         )
         raise TrackingError(msg) from error
-
-
-def experiment_name(target: Target, station_code: str | None, *, uneven: bool) -> str:
-    """`station-full`; one station's has its code behind it, that of Parquet months `-next-poll`: their models can't
-    stand for one another. The registered model has the same name."""
-    return target.model + ("-next-poll" if uneven else "") + (f"-{station_code}" if station_code else "")
 
 
 @dataclass(frozen=True)
@@ -87,12 +82,14 @@ def track(
     client = mlflow.MlflowClient(address, address)
     begun: list[str] = []
     complete = False
+    server = Server(address)
     try:
+        carry_over(server, feed)
         winners: list[Promoted] = []
         experiments: dict[Target, str] = {}
         for target in dict.fromkeys(outcome.task.target for outcome in outcomes):
             own = [outcome for outcome in outcomes if outcome.task.target is target]
-            experiments[target] = _experiment(client, source, own[0])
+            experiments[target] = experiment_of(server, feed, target, own[0].station_code, uneven=source.uneven)
             winners += _training(
                 client, experiments[target], source, options, own, begun, feed=feed, simulated=simulated
             )
@@ -100,7 +97,7 @@ def track(
             client.set_terminated(run, "FINISHED")
         promoted = promote(client, winners)
         complete = True
-    except (MlflowException, requests.RequestException, OSError) as error:
+    except (MlflowException, TrackingError, requests.RequestException, OSError) as error:
         msg = (
             f"MLflow at {address} broke off ({error}): the runs of this training are marked failed, no alias was moved"
         )
@@ -109,6 +106,9 @@ def track(
         if not complete:
             for run in begun:
                 _mark_failed(client, run)
+    for target, held in experiments.items():
+        code = next(outcome.station_code for outcome in outcomes if outcome.task.target is target)
+        show(server, held, target, experiment_name(feed, target, code, uneven=source.uneven))
     return Tracked(promoted, experiments)
 
 
@@ -119,15 +119,6 @@ def _mark_failed(client: "MlflowClient", run: str) -> None:
         client.set_terminated(run, "FAILED")
     except (MlflowException, requests.RequestException):
         return  # it is away: the run stays "running" there, without a version
-
-
-def _experiment(client: "MlflowClient", source: Source, outcome: Outcome) -> str:
-    name = experiment_name(outcome.task.target, outcome.station_code, uneven=source.uneven)
-    found = client.get_experiment_by_name(name)
-    if found:
-        return str(found.experiment_id)
-    # Without it MLflow's pages open in their view for language models.
-    return str(client.create_experiment(name, tags={"mlflow.experimentKind": "custom_model_development"}))
 
 
 def _training(
@@ -142,10 +133,11 @@ def _training(
     simulated: bool,
 ) -> list[Promoted]:
     first = outcomes[0]
-    name = experiment_name(first.task.target, first.station_code, uneven=source.uneven)
+    name = experiment_name(feed, first.task.target, first.station_code, uneven=source.uneven)
+    words = worth(source, simulated=simulated)
     tags = {"feed": feed, "simulated": str(simulated).lower(), "mlflow.source.name": "velib train"}
     title = f"training on {source.days[0]} … {source.days[-1]}"
-    parent = _run(client, experiment, title, {**tags, KIND: "training"}, begun)
+    parent = _run(client, experiment, title, {**tags, KIND: "training", WORTH: words}, begun)
     common = _parameters(source, options, first)
     _log(client, parent, {}, common)
     _log_dataset(client, parent, source, feed)
@@ -161,11 +153,13 @@ def _training(
                 "horizon": outcome.horizon_name,
                 KIND: "rival" if evaluation.rival else "model",
             }
+            if outcome.stand_in.document["model"] == score_name:
+                own_tags[STANDS_IN] = str(outcome.task.horizon)
             run = _run(client, experiment, f"{score_name} · {outcome.horizon_name}", own_tags, begun)
             trained = outcome.trained.get(score_name)
             _score(client, run, source, outcome, evaluation, trained, common)
             if outcome.champion is not None and outcome.champion.name == score_name:
-                winners.append(Promoted(name, outcome.task.horizon, score_name, run, feed))
+                winners.append(Promoted(name, outcome.task.horizon, score_name, run, feed, worth=words))
     title = f"Will the station be {first.task.target}? {feed}, {source.days[0]} … {source.days[-1]}"
     html = page.comparison(title, outcomes, pictures, source.fingerprint, simulated=simulated)
     files = {f"plots/{what}.png": png for what, png in pictures.items()}
@@ -185,8 +179,8 @@ def _parameters(source: Source, options: Options, outcome: Outcome) -> dict[str,
         "target": outcome.task.target.value,
         "step_seconds": "uneven" if source.uneven else str(source.step_seconds),
         "station_code": outcome.station_code or "all stations pooled",
-        "validate_from": split.validate_from.isoformat(),
-        "test_from": split.test_from.isoformat(),
+        "validate_from": split.validation_begins,
+        "test_from": split.test_begins,
         "seed": str(options.seed),
         "bootstrap_draws": str(options.draws),
         "bootstrap_of": outcome.units,
@@ -228,6 +222,8 @@ def _score(
         "by_zone.json": by_group(outcome.test, zones, zone_of[outcome.test.station], score, evaluation.threshold),
     }
     files = {name: json.dumps([asdict(one) for one in found], indent=1).encode() for name, found in groups.items()}
+    if outcome.stand_in.document["model"] == evaluation.name:
+        files[FILE] = outcome.stand_in.to_json().encode()
     if trained is not None:
         files |= {
             FILE: trained.scorer.to_json().encode(),

@@ -31,9 +31,9 @@ TARGETS: Final = {"full_station_model": "full", "empty_station_model": "empty"}
 CHECK: Final = "champion_beats_rivals"
 _DESCRIPTIONS: Final = {
     "full_station_model": "One MLflow run per model and rival and horizon: will a station be full? The best that beats "
-    "its rivals becomes `station-full@champion`, the platform's own.",
+    "its rivals becomes `FEED.station-full@champion`, the platform's own.",
     "empty_station_model": "One MLflow run per model and rival and horizon: will a station be empty? The best that "
-    "beats its rivals becomes `station-empty@champion`, the platform's own.",
+    "beats its rivals becomes `FEED.station-empty@champion`, the platform's own.",
 }
 
 
@@ -128,7 +128,7 @@ def told(report: "Report", target: str) -> Metadata:
     ]
     source = report.source
     address = next(url for found, url in report.experiments.items() if found == target)
-    promoted = [one for one in report.promoted if one.registered.startswith(f"station-{target}")]
+    promoted = [one for one in report.promoted if f".station-{target}" in one.registered]
     metadata: Metadata = {
         "experiment": dg.MetadataValue.url(address),
         "champions": ", ".join(f"{one.registered} version {one.version}: {one.model}" for one in promoted) or "none",
@@ -138,6 +138,8 @@ def told(report: "Report", target: str) -> Metadata:
         "step_seconds": source.step_seconds,
         "data": str(source.fingerprint["digest"]),
     }
+    if report.worth:
+        metadata["worth"] = report.worth
     if (comparison := table(rows)) is not None:
         metadata["comparison"] = comparison
     return metadata

@@ -7,6 +7,8 @@ from typing import Final
 
 import dagster as dg
 
+from velib_dagster.forecast.names import experiments_address
+from velib_dagster.forecast.pages import known_pages
 from velib_dagster.orchestration.shared import OWNERS, STATION_EVENTS
 from velib_dagster.settings import Settings, SettingsError
 
@@ -46,8 +48,11 @@ def reference_specs(settings: Settings) -> list[dg.AssetSpec]:
             group_name="models",
             kinds={"mlflow"},
             owners=list(OWNERS),
-            description="The MLflow server that keeps experiments and models. One run per training.",
-            metadata={"url": dg.MetadataValue.url(mlflow) if mlflow else NOT_STARTED},
+            description="The MLflow server that keeps experiments and models: one run per model, rival and horizon.",
+            metadata={
+                "url": dg.MetadataValue.url(experiments_address(mlflow)) if mlflow else NOT_STARTED,
+                **{f"compare_{target}": dg.MetadataValue.url(to) for target, to in known_pages(settings).items()},
+            },
         )
     )
     return specs

@@ -69,5 +69,18 @@ def server(settings: Settings) -> Part:
         ports=(port,),
         prepare=prepare,
         stop_seconds=4,
-        url=settings.mlflow,
+        url=lambda: address(settings),
     )
+
+
+def address(settings: Settings) -> str:
+    """What a person opens: the page where the models of a full station are compared, which leads to the others."""
+    from velib_dagster.forecast.errors import TrackingError  # noqa: PLC0415 - only once the server runs
+    from velib_dagster.forecast.names import experiments_address  # noqa: PLC0415
+    from velib_dagster.forecast.pages import comparison_pages  # noqa: PLC0415
+    from velib_dagster.forecast.task import Target  # noqa: PLC0415
+
+    try:
+        return comparison_pages(settings)[Target.FULL]
+    except TrackingError:
+        return experiments_address(settings.mlflow_page)  # the server's own log says why

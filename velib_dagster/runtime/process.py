@@ -33,7 +33,7 @@ class Part:
     """What to run, and how one knows that it works.
 
     `prepare` runs before each start (files, first-time set-up). `tries` is how often a start that ends at once is
-    repeated before it counts as failed. `url` is what a person opens.
+    repeated before it counts as failed. `url` is what a person opens; it may be asked for once the part works.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Part:
     tries: int = 1
     stop_signal: int = signal.SIGTERM
     stop_seconds: float = 15
-    url: str | None = None
+    url: str | Callable[[], str] | None = None
 
 
 class Child:

@@ -93,7 +93,8 @@ class Supervisor:
                     waiting.remove(watched)
                     watched.ready = True
                     part = watched.child.part
-                    where = f": {part.url}" if part.url else ""
+                    url = part.url() if callable(part.url) else part.url
+                    where = f": {url}" if url else ""
                     self.say(f"  {part.title} is up after {time.monotonic() - begin:.1f} s{where}")
                 time.sleep(0.1)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
+from velib_dagster.forecast.pages import known_pages
 from velib_dagster.runtime import dagster_services, jobs, lock, mlflow, new_home
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.lock import running_platform
@@ -95,11 +96,19 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
     if settings.mlflow_address is None:
         pages.append(mlflow.server(settings))
     elif answers_ok(f"{settings.mlflow.rstrip('/')}/health"):
-        supervisor.say(f"  MLflow at {settings.mlflow} is used; none is started here")
+        supervisor.say(f"  MLflow at {settings.mlflow} is used; none is started here: {mlflow.address(settings)}")
     else:
         msg = f"MLflow at {settings.mlflow}, given in VELIB_MLFLOW, does not answer: start it or correct the address"
         raise PlatformError(msg)
-    supervisor.start(*pages, dagster_services.code_server(settings), jobs.streaming(), stage=READERS)
+    if not known_pages(settings):
+        # Dagster's links to MLflow name experiments by number: they are made before its definitions load.
+        supervisor.start(*pages, jobs.streaming(), stage=READERS)
+        pages = []
+    else:
+        pages.append(jobs.streaming())
+    supervisor.start(*pages, dagster_services.code_server(settings), stage=READERS)
+    for target, address in known_pages(settings).items():
+        supervisor.say(f"  models of {target} stations compared: {address}")
     if _history_wanted(settings.home).exists():
         _first_days(supervisor, settings)
     pollers = [dagster_services.daemon(settings)]

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import mlflow
 import numpy as np
@@ -12,11 +13,22 @@ from mlflow.exceptions import MlflowException
 from pyspark.sql import SparkSession
 
 from velib_dagster.forecast import registry, tracking
-from velib_dagster.forecast.champion import champion, has_champion
+from velib_dagster.forecast.champion import champion, stand_in
+from velib_dagster.forecast.comparison import NO_TRAINING, experiment_of
 from velib_dagster.forecast.errors import TrackingError
 from velib_dagster.forecast.models import scored
+from velib_dagster.forecast.names import (
+    CHAMPION_TAG,
+    COMPARED,
+    DECIDING,
+    KIND,
+    NOTE_TAG,
+    TRAINING,
+    WORTH,
+)
+from velib_dagster.forecast.server import Server
 from velib_dagster.forecast.task import Target
-from velib_dagster.forecast.tracking import KIND, TRAINING, Tracked, check_reachable, track
+from velib_dagster.forecast.tracking import Tracked, check_reachable, track
 from velib_dagster_tests.forecast.conftest import MODELS, Training
 
 pytestmark = pytest.mark.spark
@@ -84,14 +96,14 @@ def test_the_champion_loads_by_alias_and_scores_as_its_export(
 ) -> None:
     wanted = trained.outcome.champion
     assert wanted is not None
-    assert [(one.registered, one.model) for one in tracked.promoted] == [("station-full", wanted.name)]
+    assert [(one.registered, one.model) for one in tracked.promoted] == [("tests.station-full", wanted.name)]
     found = champion(mlflow_server, Target.FULL, 15, "tests")
     assert found is not None
     assert found.model == wanted.name
-    version = client.get_model_version_by_alias("station-full", registry.CHAMPION)
+    version = client.get_model_version_by_alias("tests.station-full", registry.CHAMPION)
     assert (version.version, version.run_id) == (str(found.version), found.run_id)
 
-    loaded = mlflow.spark.load_model("models:/station-full@champion")
+    loaded = mlflow.spark.load_model("models:/tests.station-full@champion")
     drawn = np.random.default_rng(1)
     values = {name: drawn.integers(0, 13, 1000).astype(float) for name in found.scorer.columns}
     rows = spark.createDataFrame([tuple(map(float, row)) for row in zip(*values.values(), strict=True)], list(values))
@@ -101,12 +113,12 @@ def test_the_champion_loads_by_alias_and_scores_as_its_export(
 
 def test_the_model_says_what_it_takes_and_gives_and_needs(tracked: Tracked, mlflow_server: str) -> None:
     mlflow.set_tracking_uri(mlflow_server)
-    info = mlflow.models.get_model_info("models:/station-full@champion")
+    info = mlflow.models.get_model_info("models:/tests.station-full@champion")
     found = champion(mlflow_server, Target.FULL, 15, "tests")
     assert found is not None
     assert info.signature.inputs.input_names() == found.scorer.columns
     assert info.saved_input_example_info is not None
-    requirements = mlflow.pyfunc.get_model_dependencies("models:/station-full@champion", format="pip")
+    requirements = mlflow.pyfunc.get_model_dependencies("models:/tests.station-full@champion", format="pip")
     pinned = open(requirements, encoding="utf-8").read().split()  # noqa: PTH123, SIM115
     assert pinned == [f"mlflow=={mlflow.__version__}", "pyspark==4.2.0"]
 
@@ -116,16 +128,82 @@ def test_a_champion_of_another_feed_or_horizon_is_none(mlflow_server: str) -> No
     assert champion(mlflow_server, Target.FULL, 15, "another") is None
     assert champion(mlflow_server, Target.FULL, 30, "tests") is None
     assert champion(mlflow_server, Target.EMPTY, 15, "tests") is None
-    assert has_champion(mlflow_server, "tests")
-    assert not has_champion(mlflow_server, "another")
+
+
+def test_what_is_compared_now_is_marked_with_its_champion_and_told_in_the_note(
+    client: MlflowClient, tracked: Tracked, trained: Training
+) -> None:
+    experiment = client.get_experiment(tracked.experiments[Target.FULL])
+    assert experiment.name == "tests.station-full"
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    view = json.loads(json.loads(experiment.tags["mlflow.sharedViewState.15-min"])["state"])
+    assert {f"metrics.`{name}`" for name in DECIDING} < set(view["selectedColumns"])
+    shown = client.search_runs([experiment.experiment_id], view["searchFilter"], order_by=["metrics.test_pr_auc DESC"])
+    named = [run.info.run_name.partition(" · ")[0] for run in shown]
+    assert set(named) == {"persistence", "minus_docks", "history_rate", *MODELS}
+    wanted = trained.outcome.champion
+    assert wanted is not None
+    (marked,) = [run for run in shown if CHAMPION_TAG in run.data.tags]
+    assert marked.info.run_name == f"{wanted.name} · 15 min"
+    (version,) = [one.version for one in tracked.promoted]
+    assert marked.data.tags[CHAMPION_TAG] == f"★ version {version}"
+    note = experiment.tags[NOTE_TAG]
+    assert f"Champion: {wanted.name} in 15 min (★ version {version})" in note
+    assert "21 are wanted before a figure can be relied on" in note
+    rows = [line.split(" | ")[0] for line in note.splitlines() if line.startswith("| ") and "---" not in line][1:]
+    assert rows == [f"| **{name}** ★" if name == wanted.name else f"| {name}" for name in named], "the best first"
+
+
+def test_a_training_that_follows_takes_the_place_of_the_one_before(
+    client: MlflowClient, trained: Training, mlflow_server: str
+) -> None:
+    for _ in range(2):
+        held = track(
+            mlflow_server, trained.source, trained.options, trained.outcomes, feed="twice", simulated=True
+        ).experiments[Target.FULL]
+    trainings = client.search_runs([held], f"tags.`{KIND}` = 'training'", order_by=["attributes.start_time DESC"])
+    shown = client.search_runs([held], f"tags.`{COMPARED}` = '15 min'")
+    assert {run.data.tags[TRAINING] for run in shown} == {trainings[0].info.run_id}
+    assert [run.data.tags[CHAMPION_TAG] for run in shown if CHAMPION_TAG in run.data.tags] == ["★ version 2"]
+    assert len(client.search_runs([held], f"tags.`{CHAMPION_TAG}` LIKE '%'")) == 1
+    assert "SIMULATED" in trainings[0].data.tags[WORTH]
+    assert "SIMULATED" in client.get_experiment(held).tags[NOTE_TAG]
+
+
+def test_before_a_training_the_experiment_is_there_and_says_so(client: MlflowClient, mlflow_server: str) -> None:
+    held = experiment_of(Server(mlflow_server), "new", Target.EMPTY)
+    assert experiment_of(Server(mlflow_server), "new", Target.EMPTY) == held
+    tags = client.get_experiment(held).tags
+    assert NO_TRAINING in tags[NOTE_TAG]
+    assert "mlflow.sharedViewState.15-min" in tags
+
+
+def test_without_a_champion_the_best_rival_of_the_newest_training_stands_in(
+    trained: Training, mlflow_server: str
+) -> None:
+    none_earned = replace(trained.outcome, champion=None)
+    tracked = track(mlflow_server, trained.source, trained.options, [none_earned], feed="unearned", simulated=False)
+    assert not tracked.promoted
+    assert champion(mlflow_server, Target.FULL, 15, "unearned") is None
+    found = stand_in(mlflow_server, Target.FULL, 15, "unearned", "Europe/Paris")
+    best = max(
+        (one for one in trained.outcome.evaluations.values() if one.rival), key=lambda one: one.validation.pr_auc
+    )
+    assert (found.version, found.model) == (None, best.name)
+    assert "newest training" in found.why
+    docks = np.arange(13.0)
+    assert np.all(np.diff(found.scorer.score({"docks_lag1": docks, "rate": docks})) <= 0)
+    untrained = stand_in(mlflow_server, Target.FULL, 60, "unearned", "Europe/Paris")
+    assert (untrained.version, untrained.model) == (None, "minus_docks")
+    assert "nothing is trained for this horizon yet" in untrained.why
 
 
 @pytest.mark.usefixtures("tracked")
 def test_a_step_that_mlflow_refuses_leaves_the_old_champion_and_marks_the_runs(
     trained: Training, mlflow_server: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = client.get_model_version_by_alias("station-full", registry.CHAMPION).version
-    versions = len(client.search_model_versions("name = 'station-full'"))
+    before = client.get_model_version_by_alias("tests.station-full", registry.CHAMPION).version
+    versions = len(client.search_model_versions("name = 'tests.station-full'"))
 
     def refuse(*_: object, **__: object) -> None:
         raise MlflowException("the disk is full")
@@ -133,11 +211,11 @@ def test_a_step_that_mlflow_refuses_leaves_the_old_champion_and_marks_the_runs(
     monkeypatch.setattr(tracking, "save_model", refuse)
     with pytest.raises(TrackingError, match=r"broke off \(the disk is full\).*marked failed, no alias was moved"):
         track(mlflow_server, trained.source, trained.options, trained.outcomes, feed="tests", simulated=False)
-    assert client.get_model_version_by_alias("station-full", registry.CHAMPION).version == before
-    experiment = client.get_experiment_by_name("station-full")
+    assert client.get_model_version_by_alias("tests.station-full", registry.CHAMPION).version == before
+    experiment = client.get_experiment_by_name("tests.station-full")
     failed = client.search_runs([experiment.experiment_id], "attributes.status = 'FAILED'")
     assert failed
-    assert len(client.search_model_versions("name = 'station-full'")) == versions
+    assert len(client.search_model_versions("name = 'tests.station-full'")) == versions
 
 
 def test_mlflow_away_is_told_before_anything_is_computed() -> None:

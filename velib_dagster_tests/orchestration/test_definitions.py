@@ -1,9 +1,12 @@
 """The code location as Dagster loads it: names, edges, marks, and how light it is."""
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -157,8 +160,23 @@ def test_references_carry_their_address(tmp_path: Path) -> None:
             settings=settings_of(tmp_path, Feed("velib", "http://127.0.0.1:1/"))
         ).resolve_all_asset_specs()
     }
-    assert specs["mlflow"].metadata["url"] == dg.MetadataValue.url("http://127.0.0.1:5000")
+    compared = dg.MetadataValue.url("http://127.0.0.1:5000/#/experiments?workflowType=machine_learning")
+    assert specs["mlflow"].metadata["url"] == compared
     assert specs["kafka_spells"].metadata["url"] == dg.MetadataValue.url("kafka://127.0.0.1:9092/velib.spells")
+
+
+def test_the_reference_to_mlflow_leads_to_the_comparisons_once_the_home_knows_them(tmp_path: Path) -> None:
+    known: dict[str, Any] = {"address": "http://127.0.0.1:5000", "experiments": {"full": "3", "empty": "4"}}
+    (tmp_path / "mlflow.json").write_text(json.dumps(known))
+    settings = settings_of(tmp_path, Feed("velib", "http://127.0.0.1:1/"))
+    specs = {spec.key.to_user_string(): spec for spec in build_defs(settings=settings).resolve_all_asset_specs()}
+    view = "runs?workflowType=machine_learning&viewStateShareKey=15-min"
+    for target, number in known["experiments"].items():
+        address = dg.MetadataValue.url(f"http://127.0.0.1:5000/#/experiments/{number}/{view}")
+        assert specs["mlflow"].metadata[f"compare_{target}"] == address
+    elsewhere = replace(settings, mlflow_address="http://127.0.0.1:6000")
+    specs = {spec.key.to_user_string(): spec for spec in build_defs(settings=elsewhere).resolve_all_asset_specs()}
+    assert "compare_full" not in specs["mlflow"].metadata, "numbers of another server"
 
 
 def test_loading_imports_nothing_heavy(tmp_path: Path) -> None:
