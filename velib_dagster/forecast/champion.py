@@ -1,94 +1,75 @@
-"""The champions that the platform forecasts with, read from MLflow over plain HTTP.
+"""The champions that the platform forecasts with, and the rivals that stand in for them, read from MLflow over HTTP.
 
-MLflow's own client takes more than a second and 200 MB to import, at each forecast of every ten minutes. Registered
-models are asked for by alias only; what is read is a run's `scorer.json`.
+Registered models are asked for by alias only; what is read is a run's `scorer.json`.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
-
-import requests
 
 from velib_dagster.forecast.errors import TrackingError
+from velib_dagster.forecast.names import STANDS_IN, WORTH, experiment_name, model_name
 from velib_dagster.forecast.registry import alias_of
+from velib_dagster.forecast.rivals import usual_stand_in
 from velib_dagster.forecast.scorer import FILE, Scorer
-from velib_dagster.forecast.task import USED_HORIZONS, Target
-
-SECONDS: Final = (3, 20)
-"""To connect, and to answer."""
-_NOT_THERE: Final = "RESOURCE_DOES_NOT_EXIST"
+from velib_dagster.forecast.server import Server, tags_of
+from velib_dagster.forecast.task import Target
 
 
 @dataclass(frozen=True)
 class Champion:
-    """A registered version that holds the alias of its horizon, ready to score."""
+    """What an event and horizon are forecast with, ready to score: the registered version that holds the alias, or the
+    rival that stands in where none does (`version` None)."""
 
     target: Target
     horizon: int
-    version: int
+    version: int | None
     run_id: str
     model: str
     scorer: Scorer
-
-
-def has_champion(address: str, feed: str) -> bool:
-    """Whether the platform could forecast anything.
-
-    Raises:
-        TrackingError: MLflow is away, or answers what it should not.
-    """
-    return any(_version(address, target, horizon, feed) for target in Target for horizon in USED_HORIZONS)
+    why: str = ""
+    """Of a rival: why this one, in words."""
+    worth: str = ""
+    """What its risks are worth, in words; empty where there is nothing to warn of."""
 
 
 def champion(address: str, target: Target, horizon: int, feed: str) -> Champion | None:
-    """The champion of an event and horizon; None where no version has the alias, or it was trained on another feed.
+    """The champion of an event and horizon; None where no version has the alias.
 
     Raises:
         TrackingError: MLflow is away, or its answer is no model of this program.
     """
-    found = _version(address, target, horizon, feed)
-    if found is None:
+    server = Server(address)
+    named = {"name": model_name(feed, target), "alias": alias_of(horizon)}
+    answer = server.get("registered-models/alias", named)
+    if answer is None:
         return None
-    document = _get(address, "get-artifact", {"run_uuid": found["run_id"], "path": FILE})
-    if document.status_code != requests.codes.ok:
-        msg = f"{target.model} version {found['version']} at {address} has no {FILE}: train again (velib train)"
+    found = answer["model_version"]
+    document = server.artifact(found["run_id"], FILE)
+    if document is None:
+        msg = f"{named['name']} version {found['version']} at {address} has no {FILE}: train again (velib train)"
         raise TrackingError(msg)
-    scorer = Scorer.from_json(document.content)
-    return Champion(target, horizon, int(found["version"]), found["run_id"], found["tags"].get("model", ""), scorer)
+    scorer = Scorer.from_json(document)
+    tags = tags_of(found)
+    version = int(found["version"])
+    return Champion(target, horizon, version, found["run_id"], tags.get("model", ""), scorer, worth=tags.get(WORTH, ""))
 
 
-def _version(address: str, target: Target, horizon: int, feed: str) -> dict[str, Any] | None:
-    """The version with the alias of the horizon, its tags as a dict; None without one of this feed."""
-    named = {"name": target.model, "alias": alias_of(horizon)}
-    answer = _get(address, "api/2.0/mlflow/registered-models/alias", named)
-    if answer.status_code in {400, 404} and _code(answer) in {_NOT_THERE, "INVALID_PARAMETER_VALUE"}:
-        return None
-    found: dict[str, Any] = _json(answer, address)["model_version"]
-    found["tags"] = {tag["key"]: tag["value"] for tag in found.get("tags", ())}
-    return found if found["tags"].get("feed") == feed else None
+def stand_in(address: str, target: Target, horizon: int, feed: str, timezone: str) -> Champion:
+    """The best rival of the newest training of the event and horizon; before any training, −count as recorded days of
+    Paris calibrate it.
 
-
-def _get(address: str, path: str, values: dict[str, str]) -> requests.Response:
-    try:
-        return requests.get(f"{address}/{path}", params=values, timeout=SECONDS)
-    except requests.RequestException as error:
-        why = type(error).__name__
-        msg = f"MLflow does not answer at {address} ({why}): start it (velib up), or correct VELIB_MLFLOW"
-        raise TrackingError(msg) from error
-
-
-def _code(answer: requests.Response) -> str:
-    try:
-        return str(answer.json().get("error_code"))
-    except ValueError:
-        return ""
-
-
-def _json(answer: requests.Response, address: str) -> dict[str, Any]:
-    try:
-        answer.raise_for_status()
-        found: dict[str, Any] = answer.json()
-    except (requests.RequestException, ValueError) as error:
-        msg = f"MLflow at {address} answers {answer.status_code}: {answer.text[:200]}"
-        raise TrackingError(msg) from error
-    return found
+    Raises:
+        TrackingError: MLflow is away, or its answer is no model of this program.
+    """
+    server = Server(address)
+    found = server.get("experiments/get-by-name", {"experiment_name": experiment_name(feed, target)})
+    if found is not None:
+        wanted = f"tags.`{STANDS_IN}` = '{horizon}' AND attributes.status = 'FINISHED'"
+        for run in server.runs(str(found["experiment"]["experiment_id"]), wanted)[:1]:
+            run_id = str(run["info"]["run_id"])
+            if (document := server.artifact(run_id, FILE)) is not None:
+                scorer = Scorer.from_json(document)
+                why = "the best rival on the validation days of the newest training"
+                return Champion(target, horizon, None, run_id, scorer.document["model"], scorer, why)
+    scorer = usual_stand_in(target, horizon, timezone)
+    why = "nothing is trained for this horizon yet: recorded days of Paris say how often such a count runs out"
+    return Champion(target, horizon, None, "", scorer.document["model"], scorer, why)

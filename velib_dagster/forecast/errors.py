@@ -21,7 +21,3 @@ class UnknownStationError(ForecastError):
 
 class TrackingError(ForecastError):
     """MLflow can't be reached, or refuses a step; the message names its address."""
-
-
-class NoChampionError(ForecastError):
-    """No registered model has earned the alias that a forecast is made with."""

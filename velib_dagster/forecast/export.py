@@ -34,8 +34,7 @@ def scorer_of(
     boosted = classifier if isinstance(classifier, GBTClassificationModel) else None
     trees = [] if logistic is not None else _trees(classifier, boosted=boosted is not None)
     rated = "rate" in columns_of(fitted)
-    network = [rates.get((-1, hour), 0.0) for hour in range(HOURS)]
-    seen = sorted({station for station, _ in rates if station >= 0}) if rated else []
+    network, own = by_code(stations, rates)
     document: Document = {
         "format": FORMAT,
         "target": task.target.value,
@@ -51,12 +50,19 @@ def scorer_of(
         "trees": trees,
         "tree_weights": [float(weight) for weight in boosted.treeWeights] if boosted is not None else [],
         "rate_hours": network,
-        "rates": {
-            stations.known[station].code: [rates.get((station, hour), network[hour]) for hour in range(HOURS)]
-            for station in seen
-        },
+        "rates": own if rated else {},
     }
     return Scorer(document)
+
+
+def by_code(stations: Stations, rates: Mapping[tuple[int, int], float]) -> tuple[list[float], dict[str, list[float]]]:
+    """The network's rate by hour of day, and each station's by its code; `rates` as `features.rate_table` gives it."""
+    network = [rates.get((-1, hour), 0.0) for hour in range(HOURS)]
+    seen = sorted({station for station, _ in rates if station >= 0})
+    return network, {
+        stations.known[station].code: [rates.get((station, hour), network[hour]) for hour in range(HOURS)]
+        for station in seen
+    }
 
 
 def _trees(classifier: Fitted, *, boosted: bool) -> list[Tree]:

@@ -8,7 +8,7 @@ other leaves, and its converter for Spark follows Spark's releases late; MLeap a
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Final, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,7 @@ class Document(TypedDict):
     tree_weights: list[float]
     rate_hours: list[float]
     rates: dict[str, list[float]]
+    counts: NotRequired[list[float]]
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,18 @@ class Scorer:
         """Probability of the event, one per row; `values` has a float array per column.
 
         As in Spark: the logistic function of Σ coefficient × value for the logistic model and of 2 × Σ weight × leaf
-        for boosted trees, the mean over trees of the leaf's share of events for a forest.
+        for boosted trees, the mean over trees of the leaf's share of events for a forest. A rival that stands in is the
+        risk by the count in its column (kind `counts`), or that column itself (kind `rate`).
         """
         rows = np.column_stack([np.asarray(values[name], dtype=np.float64) for name in self.columns])
         document = self.document
         if document["kind"] == "logistic":
             return _logistic(rows @ np.asarray(document["coefficients"]) + document["intercept"])
+        if document["kind"] == "rate":
+            return np.asarray(rows[:, 0])
+        if document["kind"] == "counts":
+            table = np.asarray(document["counts"])
+            return np.asarray(table[np.clip(rows[:, 0].astype(np.int64), 0, len(table) - 1)])
         leaves = self._forest.leaves(rows)
         if document["kind"] == "gbt":
             return _logistic(2 * (leaves @ self._weights))

@@ -18,10 +18,12 @@ from pyspark.sql import functions as F  # noqa: N812 - the name of all Spark doc
 from velib_dagster.forecast import bootstrap, models
 from velib_dagster.forecast.errors import ForecastError, OneClassError, TooLittleDataError
 from velib_dagster.forecast.evaluation import Evaluation, Rows, Score, Verdict, champion_of, evaluate, rivals, verdict
-from velib_dagster.forecast.export import scorer_of
+from velib_dagster.forecast.export import by_code, scorer_of
 from velib_dagster.forecast.features import KEY, LABEL, Task, rate_table, task_frame
 from velib_dagster.forecast.models import MODELS, Model, importance
+from velib_dagster.forecast.names import horizon_name
 from velib_dagster.forecast.request import Options
+from velib_dagster.forecast.rivals import best_rival, rival_scorer
 from velib_dagster.forecast.scorer import Scorer
 from velib_dagster.forecast.sources import Source
 from velib_dagster.forecast.task import (
@@ -72,13 +74,15 @@ class Outcome:
     trained: Mapping[str, Trained]
     champion: Verdict | None
     verdicts: Mapping[str, Verdict]
+    stand_in: Scorer
+    """The best rival on the validation days, ready to score: used where no model is champion."""
     example: pa.Table
     """Five test rows, all columns of the rich set."""
 
     @property
     def horizon_name(self) -> str:
         """`15 min`, or `next poll`."""
-        return "next poll" if self.task.horizon == NEXT_POLL else f"{self.task.horizon} min"
+        return horizon_name(self.task.horizon)
 
 
 def train(source: Source, options: Options, say: Say) -> list[Outcome]:
@@ -146,6 +150,7 @@ def _train_one(
         trained=trained,
         champion=champion,
         verdicts={name: verdict(task.target, evaluations[name], evaluations) for name in trained},
+        stand_in=_stand_in(source, task, best_rival(evaluations), validation, test, rates),
         example=held.slice(0, 5),
     )
 
@@ -187,6 +192,13 @@ def _fit(
     return done, Score(model.name, value[part == "validation"], value[part == "test"])
 
 
+def _stand_in(
+    source: Source, task: Task, name: str, validation: Rows, test: Rows, rates: Mapping[tuple[int, int], float]
+) -> Scorer:
+    network, own = by_code(source.stations, rates)
+    return rival_scorer(name, task.target, task.horizon, task.timezone, validation, test, own, network)
+
+
 def _rows(held: pa.Table, part: str, task: Task) -> Rows:
     own = held.filter(pa.compute.equal(held["part"], part))
     return Rows(
@@ -219,8 +231,8 @@ def _refuse_useless(source: Source, task: Task, station: int | None, counted: Ma
     if missing:
         msg = (
             f"no row{whose} to {' and '.join(_VERBS[name] for name in missing)} {task.target} in {_horizon(task)}: "
-            f"days {source.days[0]} to {source.days[-1]}, validation from {split.validate_from}, test from "
-            f"{split.test_from}; more days, or other dates, are needed"
+            f"days {source.days[0]} to {source.days[-1]}, validation from {split.validation_begins}, test from "
+            f"{split.test_begins}; more days, or other dates, are needed"
         )
         raise TooLittleDataError(msg)
     single = [name for name, row in counted.items() if row["events"] in {0, row["rows"]}]

@@ -69,6 +69,7 @@ def storage(context: dg.AssetExecutionContext, config: Retention, platform: Plat
         "windows": config.window_days,
         "polls": config.poll_days,
         "station_forecasts": config.forecast_days,
+        "forecast_models": config.forecast_days,
     }
     try:
         deleted = delete_rows(settings, tables)

@@ -1,7 +1,8 @@
 """Asset `station_forecasts`: every ten minutes each station's risk, and what came of the risks told before.
 
-No Java, no pyspark, no MLflow client: a refresh costs seconds of processor time and little memory. How a risk is
-computed belongs to `forecast/live.py`, the rows to `store/forecasts.py`.
+Where no model is champion, the best rival stands in, and says so. No Java, no pyspark, no MLflow client: a refresh
+costs seconds of processor time and little memory. How a risk is computed belongs to `forecast/live.py`, the rows to
+`store/forecasts.py`.
 """
 
 from datetime import date, datetime, timedelta
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from velib_dagster.forecast.champion import Champion
     from velib_dagster.forecast.live import Risks
     from velib_dagster.forecast.task import Target
-    from velib_dagster.store.forecasts import StateAt
+    from velib_dagster.store.forecasts import ForecastModel, StateAt
     from velib_dagster.store.upsert import Connection
 
 STATION_FORECASTS: Final = dg.AssetKey("station_forecasts")
@@ -36,8 +37,9 @@ HEAD_ROWS: Final = 5
 def station_forecasts(platform: Platform) -> dg.MaterializeResult[None]:
     """One row per station in service, newest poll and horizon (15, 30, 60 minutes): its risk to be full and empty.
 
-    Past forecasts are settled by what came, and scored by day beside their rivals. Read as view `forecast_now`, table
-    `forecast_scores`, or `velib forecast`.
+    By the champions in MLflow; where no model has earned the alias, by the best rival, which is named. Past forecasts
+    are settled by what came, and scored by day beside their rivals. Read as view `forecast_now`, tables
+    `forecast_models`, `forecast_scores`, or `velib forecast`.
     """
     from velib_dagster.settings import VelibError  # noqa: PLC0415
 
@@ -52,31 +54,28 @@ def refresh(settings: Settings) -> dg.MaterializeResult[None]:
     """Forecast from the newest usable poll, settle and score what is past.
 
     Raises:
-        NoChampionError: no model has earned the alias, for any event and horizon.
+        ForecastError: the feed has no usable poll yet.
         TrackingError: MLflow is away.
         StoreError: PostgreSQL is away.
     """
     # Not at the top: the run of each minute loads this module too.
-    from velib_dagster.forecast.champion import champion  # noqa: PLC0415
-    from velib_dagster.forecast.errors import ForecastError, NoChampionError  # noqa: PLC0415
+    from velib_dagster.forecast.champion import champion, stand_in  # noqa: PLC0415
+    from velib_dagster.forecast.errors import ForecastError  # noqa: PLC0415
     from velib_dagster.forecast.live import lag_instants, risks  # noqa: PLC0415
+    from velib_dagster.forecast.pages import comparison_pages  # noqa: PLC0415
     from velib_dagster.forecast.task import USED_HORIZONS, Target  # noqa: PLC0415
     from velib_dagster.store.connect import connect  # noqa: PLC0415
     from velib_dagster.store.forecasts import newest_usable_poll, settle, states_at, write_forecasts  # noqa: PLC0415
     from velib_dagster.store.migrate import migrate  # noqa: PLC0415
 
+    feed = settings.feed
+    pages = comparison_pages(settings)  # takes over models of before names carried the feed's
     found = {
-        (target, horizon): one
+        (target, horizon): champion(settings.mlflow, target, horizon, feed.name)
+        or stand_in(settings.mlflow, target, horizon, feed.name, feed.timezone)
         for target in Target
         for horizon in USED_HORIZONS
-        if (one := champion(settings.mlflow, target, horizon, settings.feed.name)) is not None
     }
-    if not found:
-        msg = (
-            f"no model of the feed {settings.feed.name} has earned the alias champion in MLflow at {settings.mlflow}: "
-            "train first (velib train, or the assets full_station_model and empty_station_model)"
-        )
-        raise NoChampionError(msg)
     migrate(settings)
     hold = settings.feed.max_hold_seconds
     with connect(settings) as connection:
@@ -95,7 +94,7 @@ def refresh(settings: Settings) -> dg.MaterializeResult[None]:
             for key, one in found.items()
         }
         rows = _rows(made_at, {code: s for code, s in states[made_at].items() if s.in_service}, found, told)
-        written = write_forecasts(connection, made_at, rows)
+        written = write_forecasts(connection, made_at, rows, _models(made_at, found))
         settled = settle(connection, hold)
         scored = _score(connection, settings, made_at)
     metadata: Metadata = {
@@ -103,9 +102,17 @@ def refresh(settings: Settings) -> dg.MaterializeResult[None]:
         "made_at": dg.MetadataValue.timestamp(made_at.timestamp()),
         "settled": settled,
         "scored_days": ", ".join(map(str, scored)) or "none",
-        "champions": ", ".join(f"{t} {h} min: version {one.version} ({one.model})" for (t, h), one in found.items()),
+        "champions": ", ".join(_named(one) for one in found.values() if one.version is not None) or "none",
+        **{f"compare_{target}": dg.MetadataValue.url(address) for target, address in pages.items()},
         **simulated_note(settings),
     }
+    if rivals := [one for one in found.values() if one.version is None]:
+        metadata["no_champion"] = dg.MetadataValue.md(
+            "Here no model has earned the alias champion, and the best rival stands in:\n\n"
+            + "\n".join(f"- {_named(one)}: {one.why}" for one in rivals)
+        )
+    if worth := "\n\n".join(dict.fromkeys(one.worth for one in found.values() if one.worth)):
+        metadata["worth"] = dg.MetadataValue.md(worth)
     if (head := table(_head(rows))) is not None:
         metadata["most_at_risk"] = head
     return dg.MaterializeResult(metadata=metadata)
@@ -140,6 +147,27 @@ def _rows(
                 )
             )
     return rows
+
+
+def _named(one: "Champion") -> str:
+    version = "a rival" if one.version is None else f"version {one.version}"
+    return f"{one.target} in {one.horizon} min: {one.model} ({version})"
+
+
+def _models(made_at: datetime, found: "dict[tuple[Target, int], Champion]") -> "list[ForecastModel]":
+    from velib_dagster.store.forecasts import ForecastModel  # noqa: PLC0415
+
+    return [
+        ForecastModel(
+            made_at=made_at,
+            target=one.target.value,
+            horizon_minutes=one.horizon,
+            model=one.model,
+            version=one.version,
+            worth=one.worth,
+        )
+        for one in found.values()
+    ]
 
 
 def _score(connection: "Connection", settings: Settings, made_at: datetime) -> list[date]:

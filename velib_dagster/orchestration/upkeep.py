@@ -33,6 +33,10 @@ _TABLES: Final[dict[str, LiteralString]] = {
         DELETE FROM polls WHERE time < (SELECT max(time) FROM polls) - %s * interval '1 day'
         AND snapshot <> (SELECT max(snapshot) FROM polls)
     """,
+    "forecast_models": """
+        DELETE FROM forecast_models
+        WHERE made_at < (SELECT max(made_at) FROM station_forecasts) - %s * interval '1 day'
+    """,
     "station_forecasts": """
         DELETE FROM station_forecasts
         WHERE made_at < (SELECT max(made_at) FROM station_forecasts) - %s * interval '1 day'

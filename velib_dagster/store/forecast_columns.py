@@ -16,8 +16,8 @@ _MADE_AT: Final = Column("made_at", datetime, False, "Time of the newest usable 
 _TARGET_AT: Final = Column("target_at", datetime, False, "The instant that is forecast")
 _BIKES: Final = Column("bikes", int, False, "Bikes at made_at")
 _DOCKS: Final = Column("docks", int, True, "Free docks at made_at; NULL where they are not known")
-_RISK_FULL: Final = Column("risk_full", float, True, "Probability of no free dock, 0 to 1; NULL without a champion")
-_RISK_EMPTY: Final = Column("risk_empty", float, True, "Probability of no bike, 0 to 1; NULL without a champion")
+_RISK_FULL: Final = Column("risk_full", float, True, "Probability of no free dock, 0 to 1; NULL without known lags")
+_RISK_EMPTY: Final = Column("risk_empty", float, True, "Probability of no bike, 0 to 1; NULL without known lags")
 
 STATION_FORECASTS: Final = (
     _STATION,
@@ -28,8 +28,15 @@ STATION_FORECASTS: Final = (
     _DOCKS,
     _RISK_FULL,
     _RISK_EMPTY,
-    Column("full_version", int, True, "Version of the registered model station-full that risk_full comes from"),
-    Column("empty_version", int, True, "Version of the registered model station-empty that risk_empty comes from"),
+    Column(
+        "full_version", int, True, "Version of the feed's model station-full that risk_full comes from; NULL: a rival"
+    ),
+    Column(
+        "empty_version",
+        int,
+        True,
+        "Version of the feed's model station-empty that risk_empty comes from; NULL: a rival",
+    ),
 )
 """Columns that a forecast writes, in order; what came is added later."""
 
@@ -52,6 +59,15 @@ FORECAST_SCORES: Final = (
     Column("scored_at", datetime, False, "When this row was computed"),
 )
 
+FORECAST_MODELS: Final = (
+    _MADE_AT,
+    Column("target", str, False, "full or empty"),
+    _HORIZON,
+    Column("model", str, False, "Name of the model, or of the rival that stood in where no model was champion"),
+    Column("version", int, True, "Version of the feed's registered model; NULL: a rival stood in"),
+    Column("worth", str, False, "What its risks are worth, in words; empty where there is nothing to warn of"),
+)
+
 FORECASTS: Final = (
     Relation(
         "station_forecasts",
@@ -60,6 +76,11 @@ FORECASTS: Final = (
     ),
     Relation(
         "forecast_scores", "How good the past forecasts were, one row per day, target and horizon", FORECAST_SCORES
+    ),
+    Relation(
+        "forecast_models",
+        "What each forecast was made with, one row per made_at, target and horizon",
+        FORECAST_MODELS,
     ),
     Relation(
         "forecast_now",
@@ -77,6 +98,8 @@ FORECASTS: Final = (
             _DOCKS,
             _RISK_FULL,
             _RISK_EMPTY,
+            Column("full_model", str, True, "What risk_full comes from: a model, or a rival where none is champion"),
+            Column("empty_model", str, True, "What risk_empty comes from: a model, or a rival where none is champion"),
         ),
         view=True,
     ),

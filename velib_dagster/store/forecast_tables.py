@@ -3,12 +3,14 @@
 The command `velib forecast` calls it. What is read stands in `forecasts.py`.
 """
 
+from collections.abc import Sequence
+
 import psycopg
 from rich.table import Table
 
 from velib_dagster.settings import CREDIT, Settings, VelibError
 from velib_dagster.store.connect import connect
-from velib_dagster.store.forecasts import day_scores, risks_now
+from velib_dagster.store.forecasts import ForecastModel, day_scores, models_now, risks_now
 from velib_dagster.store.terminal import plain
 
 SCORE_DAYS = 7
@@ -26,10 +28,11 @@ def risk_table(
         with connect(settings, readonly=True) as connection:
             found = risks_now(connection, horizon=horizon, station_code=station_code, zone=zone)
             any_at_all = bool(found) or bool(risks_now(connection))
+            models = models_now(connection)
     except psycopg.errors.UndefinedTable:
-        found, any_at_all = [], False
+        found, any_at_all, models = [], False, []
     if not any_at_all:
-        msg = f"{settings.feed.name} has no forecast yet: velib train, then the asset station_forecasts in Dagster"
+        msg = f"{settings.feed.name} has no forecast yet: a running platform makes one every ten minutes (velib up)"
         raise VelibError(msg)
     if not found:
         asked = {"horizon": horizon, "station": station_code, "zone": zone}
@@ -39,7 +42,12 @@ def risk_table(
     simulated = settings.feed.simulated
     made_at = found[0].made_at.astimezone(settings.feed.zone_info)
     table = Table(
-        title=f"{'SIMULATED ' if simulated else ''}{settings.feed.name}: forecast of {made_at:%Y-%m-%d %H:%M}",
+        title="\n".join(
+            (
+                f"{'SIMULATED ' if simulated else ''}{settings.feed.name}: forecast of {made_at:%Y-%m-%d %H:%M}",
+                *made_with([one for one in models if horizon in {None, one.horizon_minutes}]),
+            )
+        ),
         caption=None if simulated else CREDIT,
     )
     for name in ("station", "zone", "at", "in", "bikes now", "docks now", "risk full", "risk empty"):
@@ -56,6 +64,19 @@ def risk_table(
             _share(row.risk_empty),
         )
     return table
+
+
+def made_with(models: Sequence[ForecastModel]) -> list[str]:
+    """A line for each model and rival that the newest forecast was made with, then what they are worth."""
+    horizons: dict[tuple[str, str, int | None], list[str]] = {}
+    for one in models:
+        horizons.setdefault((one.target, one.model, one.version), []).append(str(one.horizon_minutes))
+    lines = [
+        f"{target} in {', '.join(minutes)} min by {model}, "
+        + (f"champion, version {version}" if version is not None else "the best rival: no model is champion")
+        for (target, model, version), minutes in horizons.items()
+    ]
+    return [*lines, *dict.fromkeys(one.worth for one in models if one.worth)]
 
 
 def score_table(settings: Settings) -> Table:

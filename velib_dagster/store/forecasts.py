@@ -42,6 +42,17 @@ class StationRisk(msgspec.Struct, frozen=True, kw_only=True):
     risk_empty: float | None
 
 
+class ForecastModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of `forecast_models`: what an event and horizon were forecast with."""
+
+    made_at: datetime
+    target: str
+    horizon_minutes: int
+    model: str
+    version: int | None
+    worth: str
+
+
 class DayScore(msgspec.Struct, frozen=True, kw_only=True):
     """One row of `forecast_scores`."""
 
@@ -92,8 +103,11 @@ def states_at(connection: Connection, at: datetime, hold_seconds: int) -> dict[s
     return {state.station_code: state for state in states}
 
 
-def write_forecasts(connection: Connection, made_at: datetime, rows: Iterable[Row]) -> int:
-    """Replace the forecasts of one instant, rows with the columns `STATION_FORECASTS`; returns how many.
+def write_forecasts(
+    connection: Connection, made_at: datetime, rows: Iterable[Row], models: Iterable[ForecastModel] = ()
+) -> int:
+    """Replace the forecasts of one instant, rows with the columns `STATION_FORECASTS`, and what they were made with;
+    returns how many rows.
 
     The same poll forecast again replaces its rows, so that nothing is there twice.
     """
@@ -101,6 +115,9 @@ def write_forecasts(connection: Connection, made_at: datetime, rows: Iterable[Ro
     types = ("text", "timestamptz", "int4", "timestamptz", "int4", "int4", "float8", "float8", "int4", "int4")
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM station_forecasts WHERE made_at = %s", (made_at,))
+        cursor.execute("DELETE FROM forecast_models WHERE made_at = %s", (made_at,))
+        for one in models:
+            cursor.execute("INSERT INTO forecast_models VALUES (%s, %s, %s, %s, %s, %s)", msgspec.structs.astuple(one))
         written = 0
         with cursor.copy(sql.SQL("COPY station_forecasts ({}) FROM STDIN (FORMAT BINARY)").format(names)) as copy:
             copy.set_types(types)
@@ -215,6 +232,16 @@ def day_scores(connection: Connection, days: int) -> list[DayScore]:
             (days,),
         )
         return [msgspec.convert(row, DayScore) for row in cursor]
+
+
+def models_now(connection: Connection) -> list[ForecastModel]:
+    """What the newest forecast was made with: full before empty, the shortest horizon first."""
+    with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(
+            "SELECT * FROM forecast_models WHERE made_at = (SELECT max(made_at) FROM station_forecasts)"
+            " ORDER BY target DESC, horizon_minutes"
+        )
+        return [msgspec.convert(row, ForecastModel) for row in cursor]
 
 
 def risks_now(

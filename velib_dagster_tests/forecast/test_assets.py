@@ -25,6 +25,7 @@ from velib_dagster.orchestration.resources import Platform, Spark
 from velib_dagster.orchestration.station_forecasts import refresh, station_forecasts
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import connect
+from velib_dagster.store.forecast_tables import risk_table
 from velib_dagster.store.migrate import migrate
 from velib_dagster_tests.forecast.conftest import Training
 from velib_dagster_tests.forecast.make import network
@@ -78,10 +79,10 @@ def rows(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
 def test_a_refresh_forecasts_every_station_settles_what_came_and_is_idempotent(ready: Settings) -> None:
     first = refresh(ready)
     assert first.metadata is not None
-    assert first.metadata["dagster/row_count"] == 2
+    assert first.metadata["dagster/row_count"] == 6
     made = rows(ready, "SELECT station_code, made_at, horizon_minutes, risk_full, risk_empty FROM station_forecasts")
-    assert [(row[0], row[1], row[2], row[4]) for row in made] == [("2001", NOON, 15, None), ("3002", NOON, 15, None)]
-    assert all(0 <= row[3] <= 1 for row in made)
+    assert [row[:3] for row in made] == [(code, NOON, h) for h in (15, 30, 60) for code in ("2001", "3002")]
+    assert all(0 <= risk <= 1 for row in made for risk in row[3:])
     refresh(ready)
     assert (
         rows(ready, "SELECT station_code, made_at, horizon_minutes, risk_full, risk_empty FROM station_forecasts")
@@ -96,7 +97,37 @@ def test_a_refresh_forecasts_every_station_settles_what_came_and_is_idempotent(r
     assert again.metadata["settled"] == 2
     came = rows(ready, "SELECT station_code, was_full FROM station_forecasts WHERE settled ORDER BY 1")
     assert came == [("2001", True), ("3002", False)]
-    assert rows(ready, "SELECT target, horizon_minutes, forecasts, events FROM forecast_scores") == [("full", 15, 2, 1)]
+    scored = rows(ready, "SELECT target, horizon_minutes, forecasts, events FROM forecast_scores ORDER BY target")
+    assert scored == [("empty", 15, 2, 0), ("full", 15, 2, 1)]
+
+
+@pytest.mark.postgres
+@pytest.mark.spark
+def test_what_each_risk_comes_from_is_told_in_the_metadata_the_tables_and_the_commands_header(
+    ready: Settings, trained: Training
+) -> None:
+    told_of = refresh(ready).metadata
+    assert told_of is not None
+    wanted = trained.outcome.champion
+    assert wanted is not None
+    assert told_of["champions"] == f"full in 15 min: {wanted.name} (version 1)"
+    rivals = str(told_of["no_champion"])
+    assert "full in 30 min: minus_docks (a rival)" in rivals
+    assert "empty in 15 min: minus_bikes (a rival)" in rivals
+    assert "of 5 archived" in str(told_of["worth"])
+    assert "viewStateShareKey=15-min" in str(told_of["compare_full"])
+    models = rows(ready, "SELECT target, horizon_minutes, model, version FROM forecast_models ORDER BY 1 DESC, 2")
+    assert models == [
+        ("full", 15, wanted.name, 1),
+        *(("full", horizon, "minus_docks", None) for horizon in (30, 60)),
+        *(("empty", horizon, "minus_bikes", None) for horizon in (15, 30, 60)),
+    ]
+    shown = rows(ready, "SELECT full_model, empty_model FROM forecast_now WHERE horizon_minutes = 15")
+    assert set(shown) == {(wanted.name, "minus_bikes")}
+    title = str(risk_table(ready, horizon=None, station_code=None, zone=None, top=5).title)
+    assert f"full in 15 min by {wanted.name}, champion, version 1" in title
+    assert "full in 30, 60 min by minus_docks, the best rival: no model is champion" in title
+    assert "21 are wanted" in title
 
 
 @pytest.mark.postgres
@@ -148,7 +179,8 @@ def test_the_job_trains_compares_promotes_and_holds_the_champions_to_their_rival
     assert set(told_of) == {"full_station_model", "empty_station_model"}
     metadata = told_of["full_station_model"].materialization.metadata
     assert str(metadata["experiment"].value).startswith(f"{mlflow_server}/#/experiments/")
-    assert "station-full version" in str(metadata["champions"].value)
+    assert f"{settings.feed.name}.station-full version 1" in str(metadata["champions"].value)
+    assert "21 are wanted" in str(metadata["worth"].value)
     found = result.get_asset_check_evaluations()
     assert {one.asset_key.to_user_string(): one.passed for one in found} == dict.fromkeys(told_of, True)
     for one in found:
@@ -158,25 +190,28 @@ def test_the_job_trains_compares_promotes_and_holds_the_champions_to_their_rival
 
 
 @pytest.mark.postgres
-def test_without_a_champion_the_run_fails_in_words(
+@pytest.mark.spark
+def test_before_any_training_the_best_rival_forecasts(
     postgres_settings: Settings,
     fresh_feed: Callable[..., Settings],
     mlflow_server: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = fresh_feed(postgres_settings)
+    migrate(settings)
     monkeypatch.setenv("VELIB_MLFLOW", mlflow_server)
+    with connect(settings) as connection:
+        add_poll(connection, NOON)
+        for code, docks in (("1", 0), ("2", 1), ("3", 9)):
+            add_state(connection, code, NOON, docks=docks, bikes=10 - docks)
     with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize(
-            [station_forecasts],
-            resources={"platform": Platform(home=str(settings.home))},
-            instance=instance,
-            raise_on_error=False,
+        done = dg.materialize(
+            [station_forecasts], resources={"platform": Platform(home=str(settings.home))}, instance=instance
         )
-    failure = result.failure_data_for_node("station_forecasts")
-    assert failure is not None
-    assert failure.user_failure_data is not None
-    assert "has earned the alias champion" in str(failure.user_failure_data.description)
+    (event,) = done.get_asset_materialization_events()
+    assert event.materialization.metadata["champions"].value == "none"
+    found = rows(settings, "SELECT risk_full FROM forecast_now WHERE horizon_minutes = 15 ORDER BY station_code")
+    assert [risk for (risk,) in found] == [0.642, 0.162, 0.002]
 
 
 @pytest.mark.spark

@@ -206,5 +206,5 @@ def test_the_asset_tells_what_it_deleted(
     told = result.asset_materializations_for_node("storage")[0].metadata
     assert {
         *("runs_deleted", "snapshots_deleted", "logs_deleted", "station_states_deleted", "windows_deleted"),
-        *("polls_deleted", "station_forecasts_deleted", "archive_mb"),
+        *("polls_deleted", "station_forecasts_deleted", "forecast_models_deleted", "archive_mb"),
     } <= set(told)
