@@ -7,6 +7,7 @@ station's own rate, the label) is added by `task_frame`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 from pyspark.sql import Column, DataFrame, Window
@@ -14,13 +15,12 @@ from pyspark.sql import functions as F  # noqa: N812 - the name of all Spark doc
 from pyspark.sql.types import LongType, StructField, StructType
 
 from velib_dagster.forecast.stations import Stations
-from velib_dagster.forecast.task import AGES, LAGS, NEXT_POLL, Split, Target, lag_names
+from velib_dagster.forecast.task import AGES, LAGS, NEXT_POLL, PARTS, Split, Target, lag_names
 
 KEY: Final = ("station", "at")
 """The station's number, and the origin's instant in seconds since 1970."""
 LABEL: Final = "label"
 _PAIRS: Final = StructType([StructField("station", LongType()), StructField("neighbour", LongType())])
-_PARTS: Final = ("train", "validation", "test")
 
 
 def after(count: str, horizon: int) -> str:
@@ -86,7 +86,7 @@ def daily_rates(grid: DataFrame, split: Split, timezone: str) -> DataFrame:
     local = F.from_utc_timestamp(F.timestamp_seconds("at"), timezone)
     return (
         grid.withColumns({"day": F.to_date(local), "hour": F.hour(local)})
-        .where(F.col("day") < F.lit(split.validate_from))
+        .where(_before(split.validate_from, split.validate_hour))
         .groupBy("station", "hour", "day")
         .agg(
             F.count("*").alias("empty_rows"),
@@ -130,9 +130,9 @@ def task_frame(rows: DataFrame, rates: DataFrame, task: Task) -> DataFrame:
         .withColumns({"day": F.to_date(local), "hour": F.hour(local)})
         .withColumn(
             "part",
-            F.when(F.col("day") < F.lit(task.split.validate_from), _PARTS[0])
-            .when(F.col("day") < F.lit(task.split.test_from), _PARTS[1])
-            .otherwise(_PARTS[2]),
+            F.when(_before(task.split.validate_from, task.split.validate_hour), PARTS[0])
+            .when(_before(task.split.test_from, task.split.test_hour), PARTS[1])
+            .otherwise(PARTS[2]),
         )
     )
     rated = with_rate(named, rates, task)
@@ -184,6 +184,11 @@ def rate_table(rates: DataFrame, task: Task) -> Mapping[tuple[int, int], float]:
     m = task.prior_rows
     found = {(row["station"], row["hour"]): (row["e"] + prior[row["hour"]] * m) / (row["n"] + m) for row in rows}
     return found | {(-1, hour): share for hour, share in prior.items()}
+
+
+def _before(day: date, hour: int) -> Column:
+    """Whether the local `day` and `hour` of a row lie before an hour of a day."""
+    return (F.col("day") < F.lit(day)) | ((F.col("day") == F.lit(day)) & (F.col("hour") < hour))
 
 
 def _cyclic(name: str, value: Column, period: int) -> tuple[Column, Column]:

@@ -22,7 +22,15 @@ from velib_dagster.forecast import features, history
 from velib_dagster.forecast.errors import TooLittleDataError, UnknownStationError
 from velib_dagster.forecast.grid import grid, stations_of, usual_step
 from velib_dagster.forecast.stations import Stations
-from velib_dagster.forecast.task import FORECAST_SECONDS, NEXT_POLL, Split, checked_horizons, usual_split
+from velib_dagster.forecast.task import (
+    FORECAST_SECONDS,
+    NEXT_POLL,
+    Hour,
+    Split,
+    checked_horizons,
+    split_of,
+    usual_split,
+)
 from velib_dagster.statistics.reading import spells_frame
 
 Fingerprint = dict[str, str | int]
@@ -81,7 +89,7 @@ def from_archive(spark: SparkSession, archive: Path, timezone: str, options: Arc
     Raises:
         EmptyArchiveError: the archive has no row yet.
         ArchiveError: a malformed row, or a day file that was changed.
-        TooLittleDataError: fewer than three days, or no row in them.
+        TooLittleDataError: fewer days than `split_of` needs, or no row in them.
     """
     table = spells_table(archive, (options.first, options.last))
     commit = read_commit(archive)
@@ -104,8 +112,9 @@ def from_spells(
     polls = _covering(options.polls, first, last)
     origins = options.origin_seconds or (step if step >= _MINUTES else FORECAST_SECONDS)
     marks = grid(spells, stations, step, polls, features.wanted_marks(step, horizons, origins)).cache()
-    days = _days(marks, timezone)
-    split = options.split or usual_split(days)
+    hours = _hours(marks, timezone)
+    days = tuple(sorted({day for day, _ in hours}))
+    split = options.split or split_of(hours)
     rows = features.with_neighbours(
         features.features(marks, step, horizons, origins), marks, stations
     ).localCheckpoint()
@@ -134,7 +143,7 @@ def from_months(spark: SparkSession, files: Sequence[Path], timezone: str, split
     months = history.read_months(spark, files)
     polls = months.polls.cache()
     months = history.Months(polls, months.stations)
-    days = _days(polls, timezone)
+    days = tuple(sorted({day for day, _ in _hours(polls, timezone)}))
     chosen = split or usual_split(days)
     rows = features.with_neighbours(history.month_rows(months), polls, months.stations).localCheckpoint()
     rates = features.daily_rates(polls, chosen, timezone).localCheckpoint()
@@ -155,9 +164,10 @@ def _covering(polls: Sequence[int] | None, first: datetime, last: datetime) -> l
     return within
 
 
-def _days(marks: DataFrame, timezone: str) -> tuple[date, ...]:
-    local = F.to_date(F.from_utc_timestamp(F.timestamp_seconds("at"), timezone))
-    return tuple(sorted(row["day"] for row in marks.select(local.alias("day")).distinct().collect()))
+def _hours(marks: DataFrame, timezone: str) -> list[Hour]:
+    local = F.from_utc_timestamp(F.timestamp_seconds("at"), timezone)
+    found = marks.select(F.to_date(local).alias("day"), F.hour(local).alias("hour")).distinct().collect()
+    return [(row["day"], row["hour"]) for row in found]
 
 
 def _fingerprint(facts: Fingerprint, days: Sequence[date]) -> Fingerprint:

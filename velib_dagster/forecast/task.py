@@ -3,6 +3,7 @@
 Pure names and dates, no Spark. Features, models, measures, the export and the live forecast all take theirs from here.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -20,6 +21,11 @@ USED_HORIZONS: Final = (15, 30, 60)
 FORECAST_SECONDS: Final = 600
 """The platform forecasts so often. With polls of each minute origins lie so far apart too: rows a minute apart tell
 nearly the same."""
+LEAST_PART_HOURS: Final = 6
+"""Hours that each part of a split by days must have: of a day that has just begun nothing can be told."""
+LEAST_HOURS: Final = 40
+"""Hours from which an archive of too few days is split by hours."""
+PARTS: Final = ("train", "validation", "test")
 NEWEST_DAYS: Final = 28
 """Days that a training takes unless told otherwise, the newest: four of each weekday, and a laptop's memory."""
 LEAST_CLOCK_DAYS: Final = 14
@@ -49,7 +55,7 @@ class Target(StrEnum):
 
     @property
     def model(self) -> str:
-        """Name of the registered model, and of the experiment."""
+        """`station-full`: name of the registered model and of the experiment behind the feed's; formerly the whole."""
         return f"station-{self}"
 
 
@@ -82,21 +88,45 @@ def feature_names(target: Target, features: FeatureSet, *, ages: bool = False, c
 
 @dataclass(frozen=True)
 class Split:
-    """Days in a row of time: training before `validate_from`, validation before `test_from`, the test from then on."""
+    """Days in a row of time: training before `validate_from`, validation before `test_from`, the test from then on.
+
+    Each begins at midnight, or at a local hour where the archive is too short for whole days.
+    """
 
     validate_from: date
     test_from: date
+    validate_hour: int = 0
+    test_hour: int = 0
 
     def __post_init__(self) -> None:
-        if self.test_from <= self.validate_from:
-            msg = f"the test (from {self.test_from}) must begin after the validation (from {self.validate_from})"
+        if (self.test_from, self.test_hour) <= (self.validate_from, self.validate_hour):
+            msg = f"the test (from {self.test_begins}) must begin after the validation (from {self.validation_begins})"
             raise ForecastError(msg)
 
-    def part(self, day: date) -> str:
+    @property
+    def validation_begins(self) -> str:
+        """`2024-11-07`, or `2024-11-07 12 h`."""
+        return _moment(self.validate_from, self.validate_hour)
+
+    @property
+    def test_begins(self) -> str:
+        """The same of the test."""
+        return _moment(self.test_from, self.test_hour)
+
+    @property
+    def within_days(self) -> bool:
+        """Whether a part begins within a day: the archive was too short for whole days."""
+        return bool(self.validate_hour or self.test_hour)
+
+    def part(self, day: date, hour: int = 0) -> str:
         """`train`, `validation` or `test`."""
-        if day < self.validate_from:
+        if (day, hour) < (self.validate_from, self.validate_hour):
             return "train"
-        return "validation" if day < self.test_from else "test"
+        return "validation" if (day, hour) < (self.test_from, self.test_hour) else "test"
+
+
+def _moment(day: date, hour: int) -> str:
+    return f"{day} {hour} h" if hour else str(day)
 
 
 def usual_split(days: Iterable[date]) -> Split:
@@ -113,6 +143,35 @@ def usual_split(days: Iterable[date]) -> Split:
     test = max(1, len(known) // 4)
     validation = max(1, len(known) // 8)
     return Split(known[-test - validation], known[-test])
+
+
+Hour = tuple[date, int]
+"""A local day and an hour of it."""
+
+
+def split_of(hours: Iterable[Hour]) -> Split:
+    """The usual split of the days that have these hours; where one of its parts would be too short for figures, the
+    last quarter of the hours is the test, the quarter before it the validation.
+
+    Raises:
+        TooLittleDataError: neither can be had.
+    """
+    known = sorted(set(hours))
+    days = sorted({day for day, _ in known})
+    if len(days) >= 3:
+        split = usual_split(days)
+        held = Counter(split.part(*hour) for hour in known)
+        if min(held[part] for part in PARTS) >= LEAST_PART_HOURS:
+            return split
+    if len(known) < LEAST_HOURS:
+        named = f"{days[0]} to {days[-1]}" if days else "none"
+        msg = (
+            f"three days at least are needed, to train, to validate and to test, or {LEAST_HOURS} hours; there are "
+            f"{len(known)} hours on {len(days)} days: {named}"
+        )
+        raise TooLittleDataError(msg)
+    test, validation = known[-(len(known) // 4)], known[-(len(known) // 2)]
+    return Split(validation[0], test[0], validation[1], test[1])
 
 
 def checked_horizons(minutes: Sequence[int], step_seconds: int) -> tuple[int, ...]:

@@ -1,22 +1,28 @@
-"""What of the forecast runs by the clock: training every week, each station's risk every ten minutes.
+"""What of the forecast runs by the clock: the first training, one every week, each station's risk every ten minutes.
 
-A tick that launches nothing says why in words.
+Ticks look each minute and launch what is due; one that launches nothing says why in words. When something is due stands
+in `due_models.py`.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
 import dagster as dg
 
-from velib_dagster.archive.commit import read_commit
 from velib_dagster.orchestration import jobs
+from velib_dagster.orchestration.due_models import due_training, forecast_made
 from velib_dagster.orchestration.resources import Platform
-from velib_dagster.orchestration.shared import answers_at, earlier_run_going, not_polled, schedule_status
+from velib_dagster.orchestration.shared import answers_at, earlier_run_going, failed_before, not_polled, schedule_status
 from velib_dagster.settings import Settings, VelibError
 
-LEAST_DAYS: Final = 21
-"""Archived days from which models are trained by themselves: hours and weekdays need three weeks to tell anything."""
+MODEL_KEYS: Final = (dg.AssetKey("full_station_model"), dg.AssetKey("empty_station_model"))
+FORECAST_KEY: Final = dg.AssetKey("station_forecasts")
+FIRST_TRAINING: Final = {"models": "logistic_lags,gbt_lags", "horizons": "15"}
+"""Small and quick: a new home shows a comparison within minutes. The training of the week takes all."""
+TRAINING_PAUSES: Final = (timedelta(minutes=10), timedelta(hours=12))
+FORECAST_PAUSES: Final = (timedelta(minutes=1), timedelta(minutes=10))
+"""The first and the longest pause after failed runs in a row; it doubles with each."""
 
 
 def forecast_schedules() -> list[dg.ScheduleDefinition]:
@@ -25,24 +31,22 @@ def forecast_schedules() -> list[dg.ScheduleDefinition]:
 
     @dg.schedule(
         job=jobs.train_models,
-        cron_schedule="20 3 * * 1",
+        cron_schedule="* * * * *",
         default_status=status,
-        description="Trains every Monday night, once there are three weeks of data.",
+        description="Trains once the archive can be split, two models at 15 minutes; then all every Monday night.",
     )
     def train_weekly(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
         settings = platform.settings()
-        why_not = (
-            earlier_run_going(context.instance, jobs.MODELS, timedelta(hours=2))
-            or too_few_days(settings)
-            or mlflow_away(settings)
-        )
-        return dg.SkipReason(why_not) if why_not else dg.RunRequest()
+        going = earlier_run_going(context.instance, jobs.MODELS, timedelta(hours=2))
+        if going:
+            return dg.SkipReason(going)
+        return _training(settings, context.instance, context.scheduled_execution_time)
 
     @dg.schedule(
         job=jobs.forecast_stations,
-        cron_schedule="*/10 * * * *",
+        cron_schedule="* * * * *",
         default_status=status,
-        description="Forecasts every ten minutes, once a model has earned it.",
+        description="Forecasts every ten minutes: by the champions, or by the best rival where there is none.",
     )
     def forecast_every_ten_minutes(
         context: dg.ScheduleEvaluationContext, platform: Platform
@@ -51,24 +55,44 @@ def forecast_schedules() -> list[dg.ScheduleDefinition]:
         why_not = (
             not_polled(settings)
             or earlier_run_going(context.instance, jobs.FORECASTS)
+            or _not_now(settings, context.instance, context.scheduled_execution_time)
             or mlflow_away(settings)
-            or no_champion(settings)
+            or no_poll(settings)
         )
         return dg.SkipReason(why_not) if why_not else dg.RunRequest()
 
     return [train_weekly, forecast_every_ten_minutes]
 
 
-def too_few_days(settings: Settings) -> str | None:
-    """Words where the archive has less than three weeks."""
+def _training(settings: Settings, instance: dg.DagsterInstance, now: datetime) -> dg.RunRequest | dg.SkipReason:
+    from velib_dagster.archive.errors import ArchiveError  # noqa: PLC0415 - the runs of each minute load this module
+
+    trained = [_materialized(instance, key) for key in MODEL_KEYS]
+    trained_at = min((at for at in trained if at is not None), default=None) if None not in trained else None
     try:
-        commit = read_commit(settings.archive)
-    except VelibError as error:
-        return str(error)
-    days = len(commit.files) if commit else 0
-    if days >= LEAST_DAYS:
-        return None
-    return f"the archive has {days} days, and weekly training begins with {LEAST_DAYS}; by hand: velib train"
+        found = due_training(settings, trained_at, now)
+    except ArchiveError as error:
+        return dg.SkipReason(str(error))
+    if isinstance(found, str):
+        return dg.SkipReason(found)
+    why_not = failed_before(settings, instance, jobs.MODELS, now, *TRAINING_PAUSES) or mlflow_away(settings)
+    if why_not:
+        return dg.SkipReason(why_not)
+    if not found.first:
+        return dg.RunRequest(tags={"velib/training": "weekly"})
+    return dg.RunRequest(
+        run_config={"ops": {"models": {"config": dict(FIRST_TRAINING)}}}, tags={"velib/training": "first"}
+    )
+
+
+def _not_now(settings: Settings, instance: dg.DagsterInstance, now: datetime) -> str | None:
+    made = forecast_made(_materialized(instance, FORECAST_KEY), now, settings.feed.zone_info)
+    return made or failed_before(settings, instance, jobs.FORECASTS, now, *FORECAST_PAUSES)
+
+
+def _materialized(instance: dg.DagsterInstance, key: dg.AssetKey) -> datetime | None:
+    event = instance.get_latest_materialization_event(key)
+    return datetime.fromtimestamp(event.timestamp, UTC) if event else None
 
 
 def mlflow_away(settings: Settings) -> str | None:
@@ -82,13 +106,15 @@ def mlflow_away(settings: Settings) -> str | None:
     return f"MLflow unreachable at {settings.mlflow}"
 
 
-def no_champion(settings: Settings) -> str | None:
-    """Words where no model of this feed has the alias."""
-    from velib_dagster.forecast.champion import has_champion  # noqa: PLC0415 - numpy; minute runs load this module
+def no_poll(settings: Settings) -> str | None:
+    """Words where PostgreSQL has no usable poll to forecast from."""
+    from velib_dagster.store.connect import StoreError, connect  # noqa: PLC0415 - minute runs load this module too
+    from velib_dagster.store.forecasts import newest_usable_poll  # noqa: PLC0415
 
     try:
-        if has_champion(settings.mlflow, settings.feed.name):
-            return None
-    except VelibError as error:
+        with connect(settings, readonly=True) as connection:
+            if newest_usable_poll(connection) is not None:
+                return None
+    except StoreError as error:
         return str(error)
-    return "no model has earned the alias champion yet: velib train, or the assets of the models"
+    return f"{settings.database} has no usable poll yet: there is nothing to forecast from"

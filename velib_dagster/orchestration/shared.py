@@ -130,7 +130,8 @@ def failed_before(
     newest = records[0]
     ended = datetime.fromtimestamp(newest.end_time, UTC) if newest.end_time else newest.create_timestamp
     then = ended.astimezone(UTC) + min(first_pause * 2 ** (failures - 1), longest_pause)
-    if now >= then:
+    # One that ended in the future is of a clock that was wrong: it holds nothing up.
+    if now >= then or ended.astimezone(UTC) > now + first_pause:
         return None
     runs = "run" if failures == 1 else "runs"
     return (

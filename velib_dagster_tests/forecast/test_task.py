@@ -1,13 +1,22 @@
 """Splits, horizons, the request's words: what is refused, and how; no Spark."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from velib_dagster.forecast.errors import ForecastError, TooLittleDataError
 from velib_dagster.forecast.request import Options, request_from_text
-from velib_dagster.forecast.task import CLOCK, FeatureSet, Split, Target, checked_horizons, feature_names, usual_split
+from velib_dagster.forecast.task import (
+    CLOCK,
+    FeatureSet,
+    Split,
+    Target,
+    checked_horizons,
+    feature_names,
+    split_of,
+    usual_split,
+)
 
 RECORDED = [date(2024, 10, 31), *(date(2024, 11, day) for day in (1, 2, 3, 6, 7, 9, 10))]
 
@@ -29,9 +38,45 @@ def test_two_days_are_too_few_and_are_named() -> None:
         usual_split(RECORDED[:2])
 
 
+def hours(begin: datetime, count: int) -> list[tuple[date, int]]:
+    moments = [begin + timedelta(hours=number) for number in range(count)]
+    return [(moment.date(), moment.hour) for moment in moments]
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_two_days_split_into_parts_of_some_hours_whenever_they_began(hour: int) -> None:
+    known = hours(datetime(2026, 3, 2, hour, tzinfo=UTC), 48)
+    split = split_of(known)
+    parts = [split.part(*one) for one in known]
+    assert parts == sorted(parts, key=("train", "validation", "test").index), "in a row of time"
+    assert min(parts.count(part) for part in ("train", "validation", "test")) >= 6
+    assert split.within_days == (hour == 0 or not 6 <= hour <= 18)
+
+
+def test_whole_days_are_split_as_days() -> None:
+    known = [(day, hour) for day in RECORDED for hour in range(9, 21)]
+    assert split_of(known) == usual_split(RECORDED)
+
+
+def test_a_day_that_has_just_begun_is_no_test_of_its_own() -> None:
+    known = hours(datetime(2026, 3, 2, 12, tzinfo=UTC), 63)
+    assert known[-1] == (date(2026, 3, 5), 2)
+    split = split_of(known)
+    assert sum(split.part(*one) == "test" for one in known) == 15
+    assert (split.validation_begins, split.test_begins) == ("2026-03-03 20 h", "2026-03-04 12 h")
+
+
+@pytest.mark.parametrize("count", [0, 1, 24, 39])
+def test_too_few_hours_are_counted_in_the_words(count: int) -> None:
+    with pytest.raises(TooLittleDataError, match=rf"there are {count} hours on"):
+        split_of(hours(datetime(2026, 3, 2, 22, tzinfo=UTC), count))
+
+
 def test_a_test_before_its_validation_is_refused() -> None:
     with pytest.raises(ForecastError, match="must begin after"):
         Split(date(2024, 11, 9), date(2024, 11, 9))
+    with pytest.raises(ForecastError, match=r"test \(from 2024-11-09 3 h\) must begin after"):
+        Split(date(2024, 11, 9), date(2024, 11, 9), 12, 3)
 
 
 @pytest.mark.parametrize("minutes", [(0,), (7,), (-5,), (1500,), ()])
