@@ -198,8 +198,3 @@ def test_an_unreachable_server_is_named_without_the_password(tmp_path: object, d
     with pytest.raises(StoreUnreachableError, match="password authentication failed") as caught:
         connect(wrong)
     assert "wr0ngword" not in str(caught.value)
-
-
-def test_no_two_migrations_have_the_same_number() -> None:
-    numbers = [migration.version for migration in migrations()]
-    assert len(set(numbers)) == len(numbers)
