@@ -26,7 +26,7 @@ for command in (
     reading.live, reading.stats, reading.export,
     forecast.train, forecast.forecast,
     feed.fetch, feed.check_feed, feed.simulate,
-    platform.dsn, platform.feed_url, platform.prepare, platform.serve, platform.health,
+    platform.dsn, platform.feed_url, platform.adopt, platform.prepare, platform.serve, platform.health,
 ):  # fmt: skip
     app.command()(command)
 

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import stat
+import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
@@ -192,8 +193,18 @@ class Settings:
                 "timezone": feed.timezone,
             },
             "ports": self.ports,
+            "id": self.home_id or uuid.uuid4().hex,
         }
         write_atomically(self.home / HOME_FILE, json.dumps(content, indent=1).encode())
+
+    @property
+    def home_id(self) -> str:
+        """What tells this home from every other, wherever it lies; empty before its file is written.
+
+        A database and topics remember the home that writes them.
+        """
+        stored = read_home_file(self.home)
+        return stored.id if stored else ""
 
     @property
     def raw(self) -> Path:
@@ -292,6 +303,7 @@ class HomeFile:
 
     feed: Feed
     ports: dict[str, int]
+    id: str = ""
 
 
 def read_home_file(home: Path) -> HomeFile | None:
@@ -316,7 +328,8 @@ def read_home_file(home: Path) -> HomeFile | None:
         )
         raise SettingsError(msg)
     try:
-        return HomeFile(Feed(**content["feed"]), {str(k): int(v) for k, v in content["ports"].items()})
+        ports = {str(name): int(port) for name, port in content["ports"].items()}
+        return HomeFile(Feed(**content["feed"]), ports, str(content.get("id", "")))
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{path} is damaged ({error}): restore it, or start a new home with --home"
         raise SettingsError(msg) from error

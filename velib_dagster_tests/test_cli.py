@@ -65,6 +65,8 @@ def test_the_commands_are_those_of_the_readme() -> None:
         (["train", "--history", "missing.parquet"], "missing.parquet: no such file"),
         (["train", "a.parquet"], "stand behind --history"),
         (["forecast"], "velib up"),
+        (["adopt"], "no platform"),
+        (["feed-url", "lyon"], "no address of a feed"),
     ],
 )
 def test_an_error_is_a_sentence_and_no_traceback(

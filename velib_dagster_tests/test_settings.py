@@ -130,3 +130,19 @@ def test_a_secret_is_made_once_and_only_its_owner_reads_it(own_home: Path) -> No
     assert len(secret) >= 24
     assert settings.secret("postgres") == secret
     assert stat.S_IMODE((settings.home / "secrets" / "postgres").stat().st_mode) == 0o600
+
+
+def test_a_home_has_an_id_that_stays_also_one_that_began_without(own_home: Path) -> None:
+    settings = Settings(home=own_home / "h", feed=feed_named("simulated"))
+    assert settings.home_id == ""
+    settings.save()
+    first = settings.home_id
+    assert len(first) == 32
+    settings.save()
+    assert Settings.load(own_home / "h").home_id == first
+    (own_home / "h").rename(own_home / "moved")
+    assert Settings.load(own_home / "moved").home_id == first
+    path = own_home / "moved" / HOME_FILE
+    path.write_text(path.read_text().replace(f'"id": "{first}"', '"id": ""'))
+    Settings.load(own_home / "moved").save()
+    assert Settings.load(own_home / "moved").home_id not in {"", first}

@@ -61,6 +61,13 @@ def feed_url(
         console.print("The next poll asks there; a standby poller that runs, from its next start on.")
 
 
+def adopt(home: Home = None, feed: FeedName = None) -> None:
+    """Take the feed's topics and database in a given Kafka or PostgreSQL over from a home that is gone for good."""
+    from velib_dagster.runtime.adopt import adopt as adopt_stores
+
+    adopt_stores(Settings.load(home, feed), lambda words: console.print(words, highlight=False, soft_wrap=True))
+
+
 def prepare(home: Home = None, feed: FeedName = None, name: ChosenName = None) -> None:
     """On a server: folders, topics, databases and migrations, then done; Kafka and PostgreSQL are those given."""
     from velib_dagster.runtime.prepare import prepare as prepare_home

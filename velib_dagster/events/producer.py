@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException, Producer
 
 from velib_dagster.events.advance import Memory, Poll, Rules, Step, advance, cut, memory_is_ahead
 from velib_dagster.events.memory import committed_reader, read_memory, stable_offsets
+from velib_dagster.events.ownership import demand_own_topics, home_headers
 from velib_dagster.events.poll_name import cut_name, headers_of
 from velib_dagster.events.records import PollRecord, StationState, Void, encode
 from velib_dagster.events.topics import KafkaError, client_config, ensure_topics
@@ -68,11 +69,13 @@ class EventProducer:
     """The one producer of a feed, from its opening on; an older one is fenced off and ends.
 
     It keeps no state of its own: on opening, its memory is read back from Kafka, after the fence, so that nothing an
-    older producer still committed is missed.
+    older producer still committed is missed. Topics that another home writes are refused before the fence, unless this
+    home is to `adopt` them.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, adopt: bool = False) -> None:
         self._settings = settings
+        self._home = home_headers(settings)
         self._store = SnapshotStore(settings.raw)
         self._rules = Rules(
             max_hold=timedelta(seconds=settings.feed.max_hold_seconds),
@@ -80,6 +83,8 @@ class EventProducer:
             zones=zones_followed(settings.zones_file),
         )
         ensure_topics(settings)
+        if not adopt:
+            demand_own_topics(settings)
         self._client = Producer(
             {
                 **client_config(settings),
@@ -173,6 +178,14 @@ class EventProducer:
         with committed_reader(self._settings) as consumer:
             return stable_offsets(consumer, self._settings, self._settings.topic("spells"))[1]
 
+    def adopt(self) -> bool:
+        """Send the last poll's record again as this home's; False where there is none yet, and nothing to adopt."""
+        last = self.memory.last_poll
+        if last is None:
+            return False
+        self._send([(last.snapshot, Step(self.memory, (), (), (), last))])
+        return True
+
     def cut(self) -> int:
         """End the running spells at the last usable poll; returns how many were sent, 0 where the last cut did so."""
         step = cut(self.memory, self._rules)
@@ -200,7 +213,7 @@ class EventProducer:
                     client.produce(states, encode(state), state.station_code, headers=poll)
                 for code in step.left:
                     client.produce(states, None, code, headers=[("at", at), *poll])
-                client.produce(polls, encode(step.record), step.record.snapshot, headers=poll)
+                client.produce(polls, encode(step.record), step.record.snapshot, headers=[*poll, *self._home])
                 client.poll(0)
             client.commit_transaction(_SECONDS)
         except KafkaException as error:

@@ -32,7 +32,8 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> None:
     if settings.kafka_address is None or settings.postgres_address is None:
         msg = "velib prepare needs VELIB_KAFKA and VELIB_POSTGRES: it starts neither (velib up does)"
         raise PlatformError(msg)
-    from velib_dagster.events.topics import ensure_topics  # noqa: PLC0415 - with their clients, half a second
+    from velib_dagster.events.ownership import demand_own_topics  # noqa: PLC0415 - with their clients, half a second
+    from velib_dagster.events.topics import ensure_topics  # noqa: PLC0415
     from velib_dagster.store.migrate import migrate  # noqa: PLC0415
 
     with lock.held(settings.home):
@@ -41,6 +42,7 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> None:
         wait_outside("Kafka", ready.kafka, lambda: kafka.is_ready(ready))
         wait_outside("PostgreSQL", where, lambda: postgres.is_ready(ready))
         ensure_topics(ready)
+        demand_own_topics(ready)
         say(f"topics of {ready.feed.name} are in {ready.kafka}")
         say(f"schema of database {ready.database} is at version {migrate(ready)}")
         dagster_services.prepare(ready)

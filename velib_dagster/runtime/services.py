@@ -36,7 +36,8 @@ def start_stores(supervisor: Supervisor, settings: Settings, names: Collection[s
         KafkaError, StoreError: it is there, but not as the platform needs it.
         StopRequestedError: asked to stop meanwhile.
     """
-    from velib_dagster.events.topics import ensure_topics  # noqa: PLC0415 - with their clients, half a second
+    from velib_dagster.events.ownership import demand_own_topics  # noqa: PLC0415 - with their clients, half a second
+    from velib_dagster.events.topics import ensure_topics  # noqa: PLC0415
     from velib_dagster.store.migrate import migrate  # noqa: PLC0415
 
     parts = []
@@ -55,6 +56,7 @@ def start_stores(supervisor: Supervisor, settings: Settings, names: Collection[s
     supervisor.start(*parts, stage=STORES)
     if "kafka" in names:
         supervisor.work("the topics", lambda: ensure_topics(settings))
+        supervisor.work("the topics' home", lambda: demand_own_topics(settings), quiet=True)
     if "postgres" in names:
         supervisor.work("the database's schema", lambda: migrate(settings))
 

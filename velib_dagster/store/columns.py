@@ -88,6 +88,12 @@ VERSION_COLUMNS: Final = (
     Column("applied_at", datetime, False, "When it was applied"),
 )
 
+HOME_COLUMNS: Final = (
+    Column("id", str, False, "Id of the home, as in its home.json"),
+    Column("folder", str, False, "Where the home lies, on its own machine"),
+    Column("since", datetime, False, "Since when it writes here"),
+)
+
 
 def _mean(name: str, of: str) -> Column:
     return Column(name, float, True, f"Mean {of} over the time in service where it is known; NULL if there is none")
@@ -146,6 +152,7 @@ def _means_of(prefix: str, key: tuple[Column, ...], of: str, stations: bool) -> 
 
 RELATIONS: Final = (
     Relation("schema_version", "Migrations applied to this database, one row each", VERSION_COLUMNS),
+    Relation("home", "The home that writes this database; others are refused. One row", HOME_COLUMNS),
     Relation("station_states", "Recent states of the stations: one row per change", STATE_COLUMNS),
     Relation("station_now", "The newest state of each station of the network", columns(StationState), view=True),
     Relation(

@@ -16,6 +16,7 @@ from velib_dagster.settings import Settings
 from velib_dagster.store.columns import RELATIONS, Relation
 from velib_dagster.store.connect import READER_SECRET, StoreError, StoreUnreachableError, connect, reader_role
 from velib_dagster.store.forecast_columns import FORECAST_FUNCTIONS, FORECASTS
+from velib_dagster.store.ownership import claim
 from velib_dagster.store.statistics_columns import FUNCTIONS, STATISTICS, Function
 
 _LOCK: Final = 0x76656C6962
@@ -48,15 +49,16 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(sorted(found, key=lambda migration: migration.version))
 
 
-def migrate(settings: Settings, known: tuple[Migration, ...] | None = None) -> int:
+def migrate(settings: Settings, known: tuple[Migration, ...] | None = None, *, adopt: bool = False) -> int:
     """Bring the feed's database to this program's schema; returns the schema's version. Nothing to do is fine.
 
     What counts is which migrations were applied, not the highest number: numbers may leave gaps, and one that comes
-    to fill a gap later is applied then.
+    to fill a gap later is applied then. The database remembers the home, and `adopt` gives it to this one.
 
     Raises:
         StoreUnreachableError: PostgreSQL is away.
-        StoreError: the schema is newer than this program, or the user lacks a right that is named.
+        StoreError: another home writes the database, the schema is newer than this program, or the user lacks a right
+            that is named.
     """
     steps = migrations() if known is None else known
     newest = steps[-1].version
@@ -78,6 +80,7 @@ def migrate(settings: Settings, known: tuple[Migration, ...] | None = None) -> i
                     connection.execute(
                         "INSERT INTO schema_version (version, name) VALUES (%s, %s)", (step.version, step.name)
                     )
+            claim(connection, settings, adopt=adopt)
             for relation in (
                 *RELATIONS,
                 *STATISTICS,
