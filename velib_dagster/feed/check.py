@@ -96,7 +96,7 @@ class FeedCheck(msgspec.Struct, frozen=True, kw_only=True):
             return f"{self.timezone}, in which this home cuts its days"
         return (
             f"{self.timezone} by the system, but this home cuts its days in {self.home_timezone}: "
-            f"a new home with VELIB_TIMEZONE={self.timezone} takes the system's"
+            f"a new home takes the system's at its first start (velib up), or VELIB_TIMEZONE={self.timezone} sets it"
         )
 
 

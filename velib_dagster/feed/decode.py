@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -105,9 +106,12 @@ def vehicle_types(answer: Answer | None) -> vehicles.VehicleTypes:
 
 
 def timezone_of(answer: Answer) -> str | None:
-    """The time zone that a system_information document names, None where it names none."""
+    """The time zone that a system_information document names, None where it names none that is known here."""
     found = _data(answer).get("timezone")
-    return found.strip() or None if isinstance(found, str) else None
+    try:
+        return ZoneInfo(found.strip()).key if isinstance(found, str) else None
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return None
 
 
 def ids_of(answer: Answer) -> frozenset[str]:

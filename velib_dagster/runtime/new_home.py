@@ -3,14 +3,19 @@
 It looks at the network once (is the live feed there?) and writes the home's file; it starts nothing.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import requests
 
+from velib_dagster.feed.client import FeedClient
 from velib_dagster.runtime.errors import in_words
 from velib_dagster.runtime.ports import with_ports
-from velib_dagster.settings import LIVE, LOOPBACK, Settings, data_root, feed_named, read_home_file
+from velib_dagster.settings import LIVE, LOOPBACK, VELIB_URL, Settings, data_root, feed_named, read_home_file
+
+_ZONE_SECONDS: Final = 10.0
 
 
 def is_new(home: Path) -> bool:
@@ -41,6 +46,23 @@ def simulated_instead(settings: Settings) -> Settings:
     if stored is None:
         return replace(settings, home=home, feed=feed, own_feed=feed, ports={})
     return replace(settings, home=home, feed=stored.feed, own_feed=stored.feed, ports=stored.ports)
+
+
+def in_the_systems_zone(settings: Settings) -> Settings:
+    """The settings with the time zone that the feed's system names, where no other was chosen and it names one.
+
+    Days of the archive are days there, and a home keeps its zone once it has one.
+    """
+    feed = settings.feed
+    if "VELIB_TIMEZONE" in os.environ or feed.simulated or not feed.url or feed.url == VELIB_URL:
+        return settings
+    client = FeedClient(feed, budget_seconds=_ZONE_SECONDS)
+    client.poll()
+    zone = client.system_timezone()
+    if zone is None:
+        return settings
+    own = replace(settings.own_feed or feed, timezone=zone)
+    return replace(settings, feed=replace(feed, timezone=zone), own_feed=own)
 
 
 def set_up(settings: Settings) -> Settings:

@@ -39,6 +39,9 @@ def up(settings: Settings, *, allow_fallback: bool, console: Console) -> int:
     chosen = _chosen(settings, console) if allow_fallback else settings
     with lock.held(chosen.home):
         first = new_home.is_new(chosen.home) or _history_wanted(chosen.home).exists()
+        if new_home.is_new(chosen.home):
+            chosen = new_home.in_the_systems_zone(chosen)
+            console.print(f"days of this new home are cut in {chosen.feed.timezone}", highlight=False)
         complete = new_home.set_up(chosen)
         if first and complete.feed.simulated:
             _history_wanted(complete.home).touch()
