@@ -59,10 +59,12 @@ def test_a_second_platform_in_the_same_home_is_refused(platform: RunningPlatform
 
 
 @pytest.mark.browser
-def test_mlflow_opens(platform: RunningPlatform, browser: "BrowserContext") -> None:
+def test_mlflow_opens_where_models_are_compared(platform: RunningPlatform, browser: "BrowserContext") -> None:
     page = browser.new_page()
     page.goto(platform.mlflow)
-    page.get_by_text("Experiments").first.wait_for()
+    page.get_by_text("simulated.station-full").first.wait_for()
+    page.get_by_text("15 min: which model is best").first.wait_for()
+    page.get_by_text("test_pr_auc").first.wait_for()
     page.close()
 
 
