@@ -154,11 +154,12 @@ class Settings:
             ports = stored.ports
         # Days of the archive are days there: it stays as it began, once it is in the home's file.
         own_feed = replace(feed_settings, timezone=time_zone("VELIB_TIMEZONE", feed_settings.timezone))
+        every = _whole_number("VELIB_EVERY_SECONDS", feed_settings.every_seconds, 10, 86_400)
         feed_settings = replace(
             own_feed,
             url=address("VELIB_FEED_URL") or own_feed.url,
-            every_seconds=_whole_number("VELIB_EVERY_SECONDS", feed_settings.every_seconds, 10, 86_400),
-            max_hold_seconds=_whole_number("VELIB_MAX_HOLD_SECONDS", feed_settings.max_hold_seconds, 60, 604_800),
+            every_seconds=every,
+            max_hold_seconds=_max_hold(every, feed_settings.max_hold_seconds),
         )
         zones, dagster_files = env.get("VELIB_ZONES"), env.get("VELIB_DAGSTER_FILES")
         kafka_security = env.get("VELIB_KAFKA_SECURITY")
@@ -463,6 +464,26 @@ def _ports(text: str) -> dict[str, int]:
             raise SettingsError(msg)
         found[name] = int(port)
     return found
+
+
+def _max_hold(every: int, usual: int) -> int:
+    """How long a state holds, seconds: as asked for, else as usual, longer where polls are too rare for that.
+
+    One late poll must not end a state: two intervals and a minute.
+
+    Raises:
+        SettingsError: shorter than the interval; each state would end before the next poll.
+    """
+    asked = _whole_number("VELIB_MAX_HOLD_SECONDS", 0, 60, 604_800)
+    if not asked:
+        return max(usual, 2 * every + 60)
+    if asked < every:
+        msg = (
+            f"VELIB_MAX_HOLD_SECONDS={asked} is shorter than the {every} s between two polls (VELIB_EVERY_SECONDS): "
+            f"states would end before the next poll; leave it out, or set at least {2 * every + 60}"
+        )
+        raise SettingsError(msg)
+    return asked
 
 
 def _whole_number(variable: str, default: int, least: int, most: int) -> int:

@@ -124,7 +124,7 @@ def backfill(
     name: ChosenName = None,
 ) -> None:
     """Send recorded answers through the very same path as the live feed, then wait until all stores hold them."""
-    from velib_dagster.runtime.backfill import backfill_recordings, compute_statistics
+    from velib_dagster.runtime.backfill import backfill_recordings, check_interval, compute_statistics
     from velib_dagster.runtime.services import needed_services
 
     chosen = home or os.environ.get("VELIB_HOME")
@@ -132,7 +132,8 @@ def backfill(
     from velib_dagster.feed.recordings import list_recordings
 
     left_out: list[str] = []
-    list_recordings(folder, left_out=left_out)  # a folder without any must not start services first
+    recordings = list_recordings(folder, settings.feed.zone_info, left_out)
+    check_interval(recordings, settings.feed.max_hold_seconds)  # what can't be used must not start services first
     if left_out:
         say(f"{len(left_out)} files have no time in their names and are left out: {', '.join(sorted(left_out)[:5])}")
     started = time.monotonic()

@@ -11,9 +11,13 @@ from typing import Final
 
 import msgspec
 
+from velib_dagster.events.outdated import Freshness, freshness
+from velib_dagster.events.pace import frozen_since, paced
 from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, Spell, StationState, Void
 from velib_dagster.events.rezone import zones_anew
 from velib_dagster.events.zones import RULE, ZoneOf, cell_of, zone_of
+from velib_dagster.feed.document_age import UNKNOWN as UNKNOWN_DOCUMENT
+from velib_dagster.feed.document_age import DocumentAge
 from velib_dagster.feed.poll_time import is_ahead
 from velib_dagster.feed.reports import DecodedPoll, PollKind, Refusal, Report
 from velib_dagster.feed.verdict import is_placed, named, shortfall
@@ -43,6 +47,7 @@ class Poll:
     clock_offset_seconds: int | None = None
     now: datetime | None = None
     clock_note: str = ""
+    document: DocumentAge = UNKNOWN_DOCUMENT
     spells_sent: int = 0
 
 
@@ -129,12 +134,20 @@ def advance(memory: Memory, poll: Poll, rules: Rules) -> Step:
     if short is not None:
         poll = replace(poll, decoded=msgspec.structs.replace(poll.decoded, refused=refused))
         return _unusable_step(memory, poll, PollKind.SHORT, short)
+    moved = sum(
+        _differs(known.state, report)
+        for code, report in reports.items()
+        if (known := memory.stations.get(code)) is not None
+    )
+    fresh = freshness(poll.document, poll.now or poll.time, memory.last_poll, moved, rules.max_hold)
     if memory_is_ahead(memory, poll.now):
-        return _healed_step(memory, poll, reports, refused, repaired, rules)
+        return _healed_step(memory, poll, reports, refused, repaired, rules, fresh)
+    if fresh.outdated:
+        return _unusable_step(memory, poll, PollKind.OUTDATED, _joined(fresh.outdated, poll.clock_note), fresh)
     if memory.zones == rules.zones:
-        return _usable_step(memory, poll, reports, refused, repaired, rules)
+        return _usable_step(memory, poll, reports, refused, repaired, rules, fresh)
     rezoned, whole = _rezoned(memory, poll, rules)
-    step = _usable_step(rezoned, poll, reports, refused, repaired, rules)
+    step = _usable_step(rezoned, poll, reports, refused, repaired, rules, fresh)
     return _with_zones(memory, step, rules.zones if whole else memory.zones)
 
 
@@ -252,6 +265,7 @@ def _healed_step(
     refused: Mapping[Refusal, int],
     repaired: int,
     rules: Rules,
+    fresh: Freshness,
 ) -> Step:
     """The step of the first usable poll after polls whose clock was ahead.
 
@@ -272,7 +286,7 @@ def _healed_step(
         },
         record and msgspec.structs.replace(record, last_usable=None, last_cut=poll.time + rules.max_hold),
     )
-    step = _usable_step(forgotten, poll, reports, refused, repaired, rules)
+    step = _usable_step(forgotten, poll, reports, refused, repaired, rules, fresh)
     words = f"the clock of the polls up to {usable.time:%Y-%m-%dT%H:%M:%SZ} was ahead: what they brought is void"
     healed = msgspec.structs.replace(
         step.record,
@@ -303,6 +317,7 @@ def _usable_step(
     refused: Mapping[Refusal, int],
     repaired: int,
     rules: Rules,
+    fresh: Freshness,
 ) -> Step:
     now = poll.time
     stations: dict[str, Station] = {}
@@ -328,12 +343,21 @@ def _usable_step(
                 left.append(code)
             else:
                 stations[code] = replace(known, absent_since=absent_since)
+    last = memory.last_poll
+    pace = paced(
+        last.pace if last else None,
+        now,
+        memory.last_usable.time if memory.last_usable else None,
+        fresh.moved,
+        rules.max_hold,
+    )
     record = PollRecord(
         snapshot=poll.snapshot,
         time=now,
         kind=PollKind.REPAIRED if repaired else PollKind.USABLE,
         reason=_joined(
             f"{repaired} reports completed with the last good name, place or capacity" if repaired else "",
+            fresh.note,
             poll.clock_note,
         ),
         rows=poll.decoded.rows,
@@ -348,10 +372,15 @@ def _usable_step(
         totals=_totals(stations[code].state for code in reports),
         clock_offset_seconds=poll.clock_offset_seconds,
         mended=poll.decoded.mended,
-        last_usable=LastUsable(time=now, reports=len(reports)),
+        last_usable=LastUsable(time=now, reports=len(reports), document_made_at=_newest_document(memory, fresh)),
         last_cut=max(memory.last_cut, _mark_before(now)),
         zones=rules.zones,
-        voids=last.voids if (last := memory.last_poll) else None,
+        document_made_at=fresh.made_at,
+        document_age_seconds=fresh.age_seconds,
+        stamp_wrong=fresh.stamp_wrong,
+        frozen_since=frozen_since(pace, now),
+        pace=pace,
+        voids=last.voids if last else None,
         absent={
             code: Absence(last_report=station.last_report, since=station.absent_since)
             for code, station in stations.items()
@@ -484,7 +513,12 @@ def _totals(states: Iterator[StationState]) -> NetworkTotals:
     )
 
 
-def _unusable_step(memory: Memory, poll: Poll, kind: PollKind, reason: str) -> Step:
+def _newest_document(memory: Memory, fresh: Freshness) -> datetime | None:
+    usable = memory.last_usable
+    return fresh.made_at or (usable.document_made_at if usable else None)
+
+
+def _unusable_step(memory: Memory, poll: Poll, kind: PollKind, reason: str, fresh: Freshness | None = None) -> Step:
     last = memory.last_poll
     record = PollRecord(
         snapshot=poll.snapshot,
@@ -507,6 +541,10 @@ def _unusable_step(memory: Memory, poll: Poll, kind: PollKind, reason: str) -> S
         last_cut=last.last_cut if last else None,
         zones=memory.zones,
         absent=last.absent if last else {},
+        document_made_at=fresh.made_at if fresh else None,
+        document_age_seconds=fresh.age_seconds if fresh else None,
+        stamp_wrong=last.stamp_wrong if last else False,
+        pace=last.pace if last else None,
         voids=last.voids if last else None,
     )
     return Step(Memory(memory.stations, record), (), (), (), record)

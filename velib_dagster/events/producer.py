@@ -24,6 +24,7 @@ from velib_dagster.events.topics import KafkaError, client_config, ensure_topics
 from velib_dagster.events.zones import zone_of, zones_followed, zones_from_geojson
 from velib_dagster.feed.answers import Snapshot
 from velib_dagster.feed.decode import decode_snapshot
+from velib_dagster.feed.document_age import document_age_of
 from velib_dagster.feed.held import settled
 from velib_dagster.feed.poll_time import HISTORY
 from velib_dagster.feed.snapshots import SnapshotStore
@@ -171,6 +172,7 @@ class EventProducer:
             snapshot.clock_offset_seconds,
             now=settles.now,
             clock_note=settles.note,
+            document=document_age_of(snapshot.answers),
             spells_sent=self._spells_sent() if ahead else 0,
         )
 

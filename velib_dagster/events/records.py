@@ -85,10 +85,11 @@ class NetworkTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LastUsable(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest poll whose reports counted."""
+    """The newest poll whose reports counted, and when its document was made by its own words."""
 
     time: datetime
     reports: int
+    document_made_at: datetime | None = None
 
 
 class Absence(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +183,14 @@ class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
         tuple[Void, ...] | None,
         Meta(description="Newest spans of time that polls with a clock ahead brought and that are void, if any"),
     ] = None
+
+    def old_document(self, max_hold_seconds: int) -> bool:
+        """Whether the document was older at the poll than states hold, and that is believed."""
+        return (
+            self.document_age_seconds is not None
+            and self.document_age_seconds > max_hold_seconds
+            and not self.stamp_wrong
+        )
 
 
 _ENCODER: Final = msgspec.json.Encoder()

@@ -6,7 +6,7 @@ from the struct by the command; no judgement that needs earlier polls belongs he
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -15,6 +15,7 @@ from velib_dagster.feed import explore, gbfs, quota
 from velib_dagster.feed.answers import VEHICLE_TYPES
 from velib_dagster.feed.client import FeedClient
 from velib_dagster.feed.decode import decode, shape_of, vehicle_types
+from velib_dagster.feed.document_age import document_age_of, in_words
 from velib_dagster.feed.reports import PollKind, Refusal, Report
 from velib_dagster.feed.rows import keys_of, unwrapped
 from velib_dagster.feed.verdict import first_poll
@@ -64,6 +65,9 @@ class FeedCheck(msgspec.Struct, frozen=True, kw_only=True):
     home_timezone: str
     quota_left: int | None
     quota_reset: datetime | None
+    document_made_at: datetime | None = None
+    document_age_seconds: int | None = None
+    clock_note: str = ""
 
     def text(self) -> str:
         """The check in lines for a terminal."""
@@ -72,7 +76,9 @@ class FeedCheck(msgspec.Struct, frozen=True, kw_only=True):
             f"{self.url or 'no address'}: {self.format}",
             f"answer        HTTP {self.http_status}, {self.bytes} bytes" if self.http_status else "answer        none",
             f"poll time     {self.poll_time:%Y-%m-%d %H:%M:%S} UTC"
-            + ("" if offset is None else f" (local clock: the answer's Date is {offset} s off)"),
+            + ("" if offset is None else f" (the answer's Date minus the local clock: {offset} s)"),
+            *([f"clock         {self.clock_note}"] if self.clock_note else []),
+            f"document      {self._age()}",
             f"recognised    {self.stations} stations ({self.in_service} in service) in {self.rows} rows"
             + ("" if self.total_count is None else f"; the feed counts {self.total_count}"),
             f"refused       {_listed(self.refused) or 'none'}",
@@ -99,6 +105,14 @@ class FeedCheck(msgspec.Struct, frozen=True, kw_only=True):
             f"a new home takes the system's at its first start (velib up), or VELIB_TIMEZONE={self.timezone} sets it"
         )
 
+    def _age(self) -> str:
+        """The document's age by its own words, for people."""
+        if self.document_age_seconds is None:
+            return "says nothing of its age"
+        if self.document_age_seconds < 0:
+            return f"says that it was made {in_words(timedelta(seconds=-self.document_age_seconds))} from now"
+        return f"{in_words(timedelta(seconds=self.document_age_seconds))} old by its own words"
+
 
 def check_feed(settings: Settings, *, client: FeedClient | None = None) -> FeedCheck:
     """Ask the feed once and say what was recognised; never raises for what the feed does, and keeps nothing."""
@@ -106,6 +120,8 @@ def check_feed(settings: Settings, *, client: FeedClient | None = None) -> FeedC
     fetched = client.poll()
     poll = decode(fetched.answers, error=fetched.error)
     verdict = first_poll(poll)
+    document = document_age_of(fetched.answers)
+    age = document.age(fetched.told.now if fetched.told else fetched.poll_time)
     shapes = [shape_of(answer) for answer in fetched.answers]
     first = fetched.answers[0] if fetched.answers else None
     types = next((vehicle_types(answer) for answer in fetched.answers if answer.role == VEHICLE_TYPES), None)
@@ -136,6 +152,9 @@ def check_feed(settings: Settings, *, client: FeedClient | None = None) -> FeedC
         home_timezone=settings.feed.timezone,
         quota_left=quota.remaining(first.headers) if first else None,
         quota_reset=fetched.quota_reset,
+        document_made_at=document.made_at,
+        document_age_seconds=None if age is None else int(age.total_seconds()),
+        clock_note=fetched.told.note if fetched.told else "",
     )
 
 

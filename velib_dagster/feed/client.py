@@ -23,7 +23,15 @@ from velib_dagster.feed.clocks import Boot, boot_clock, local_now, reading_of
 from velib_dagster.feed.decode import timezone_of
 from velib_dagster.feed.documents import Documents
 from velib_dagster.feed.errors import FeedError, PermanentFeedError, QuotaSpentError, TransientFeedError
-from velib_dagster.feed.poll_time import HISTORY, Dated, believed_now, in_range, offset_seconds, time_of_poll
+from velib_dagster.feed.poll_time import (
+    HISTORY,
+    Dated,
+    believed_now,
+    in_range,
+    offset_seconds,
+    provisional_time,
+    time_of_poll,
+)
 from velib_dagster.feed.system import document_url, fetch_system
 from velib_dagster.settings import Feed
 
@@ -112,7 +120,7 @@ class FeedClient:
                 reset = reset or quota.spent_until(answer, told.now)
         date = in_range(reading.date) if self._trust_date else None
         fetched = Fetched(
-            poll_time=date or told.time,
+            poll_time=date or provisional_time(told, earlier),
             fetched_at=local,
             answers=tuple(answers),
             error="; ".join(dict.fromkeys(errors)) or None,

@@ -99,6 +99,17 @@ def time_of_poll(reading: Reading, before: Sequence[Dated]) -> PollTime:
     return judge.with_expected() if judge.expected is not None else judge.without_expected()
 
 
+def provisional_time(told: PollTime, before: Sequence[Dated]) -> datetime:
+    """The time that a poll has until it is published: its own, unless that is ahead of the polls before and in doubt.
+
+    It is then the newest confirmed one's, which nothing that follows has to wait for.
+    """
+    trusted = next((one for one in reversed(before) if one.confirmed), None)
+    if told.confirmed or trusted is None or told.now <= trusted.now:
+        return told.time
+    return whole_seconds(trusted.now)
+
+
 def offset_seconds(reading: Reading) -> int | None:
     """The Date minus the local clock where they disagree, as far as 32 bits hold it."""
     if reading.date is None or abs(reading.date - reading.local) <= TOLERANCE:

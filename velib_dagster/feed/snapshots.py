@@ -20,7 +20,7 @@ import msgspec
 
 from velib_dagster.feed.answers import Answer, Fetched, Snapshot
 from velib_dagster.feed.errors import CorruptSnapshotError, SnapshotError
-from velib_dagster.feed.poll_time import HISTORY, Dated, PollTime, Reading, is_ahead
+from velib_dagster.feed.poll_time import HISTORY, Dated, PollTime, Reading, is_ahead, provisional_time, time_of_poll
 from velib_dagster.files import sync_folder, write_atomically
 
 _NAME: Final = re.compile(r"(z*[a-y]?)(\d{8}T\d{6}Z)-([a-z]?)(\d+)")
@@ -99,7 +99,8 @@ class SnapshotStore:
         """Keep what one poll brought; on return it is on disk under a name greater than every other.
 
         The name tells the poll time, unless a snapshot as late as that is already there: then the newest name's time
-        is counted on, so that names strictly increase even where poll times don't. A time that isn't confirmed gives
+        is counted on, so that names strictly increase even where poll times don't. What the clocks say is judged by the
+        polls that are kept (`poll_time.py`). A time that isn't confirmed gives
         no name, since later ones would have to follow it; and where the newest name turns out to be ahead of what time
         it is, a new era begins.
 
@@ -234,6 +235,11 @@ class SnapshotStore:
         return removed
 
     def _write(self, fetched: Fetched) -> Snapshot:
+        if fetched.reading is not None:
+            # Judged anew: between the request and this moment another process may have kept a poll.
+            before = self.history()
+            told = time_of_poll(fetched.reading, before)
+            fetched = msgspec.structs.replace(fetched, told=told, poll_time=provisional_time(told, before))
         name = self._next_name(fetched)
         folder = self.root / _day(name)
         if not folder.exists():

@@ -4,13 +4,14 @@ How the feed is asked belongs to `feed/`; this module runs one poll, and tells w
 """
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
 
 from velib_dagster.feed.answers import Snapshot
 from velib_dagster.feed.decode import decode_snapshot
+from velib_dagster.feed.document_age import document_age_of, in_words
 from velib_dagster.feed.poll import poll_once
 from velib_dagster.feed.reports import DecodedPoll, PollKind
 from velib_dagster.feed.snapshots import SnapshotStore
@@ -39,11 +40,13 @@ CHECKS: Final = (
     dg.AssetCheckSpec(
         "freshness",
         asset=RAW_SNAPSHOTS,
-        description="The answer's own time (its Date header) is that of this run.",
+        description="The answer's own time (its Date header) is that of this run, and its document is not old.",
     ),
 )
 LATE_SECONDS: Final = 120
-"""A Date header may differ from the local clock by this much before the local clock is taken."""
+"""A poll's time may differ from that of the run by this much."""
+LATE_DOCUMENT_SECONDS: Final = 660
+"""A document may be so old, or as old as its ttl allows."""
 
 
 @dg.asset(
@@ -76,7 +79,7 @@ def raw_snapshots(platform: Platform) -> dg.MaterializeResult:  # type: ignore[t
         check_results=[
             poll_kind(snapshot, decoded),
             completeness(decoded),
-            freshness(snapshot, datetime.now(UTC)),
+            freshness(snapshot, datetime.now(UTC), settings.feed.max_hold_seconds),
         ],
     )
 
@@ -155,13 +158,25 @@ def completeness(decoded: DecodedPoll) -> dg.AssetCheckResult:
     )
 
 
-def freshness(snapshot: Snapshot, now: datetime) -> dg.AssetCheckResult:
-    """Whether the poll's time is that of the run, by at most two minutes either way."""
+def freshness(snapshot: Snapshot, now: datetime, max_hold_seconds: int = LATE_DOCUMENT_SECONDS) -> dg.AssetCheckResult:
+    """Whether the poll's time is that of the run, by at most two minutes either way, and its document is not old."""
     age = (now - snapshot.poll_time).total_seconds()
+    document = document_age_of(snapshot.answers)
+    document_age = document.age(snapshot.told.now if snapshot.told else snapshot.poll_time)
+    limit = timedelta(seconds=max(document.ttl_seconds, max_hold_seconds))
+    old = document_age is not None and document_age > limit
+    words = [f"the answer is of {snapshot.poll_time:%H:%M:%S} UTC, {age:.0f} s before the end of this run"]
+    if document_age is not None and old:
+        words.append(f"its document is {in_words(document_age)} old by its own words")
+    if snapshot.told is not None and snapshot.told.note:
+        words.append(snapshot.told.note)
+    metadata: dict[str, float] = {"age_seconds": round(age, 1)}
+    if document_age is not None:
+        metadata["document_age_seconds"] = round(document_age.total_seconds(), 1)
     return dg.AssetCheckResult(
         check_name="freshness",
-        passed=abs(age) <= LATE_SECONDS,
+        passed=abs(age) <= LATE_SECONDS and not old,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"the answer is of {snapshot.poll_time:%H:%M:%S} UTC, {age:.0f} s before the end of this run",
-        metadata={"age_seconds": round(age, 1)},
+        description="; ".join(words),
+        metadata=metadata,
     )

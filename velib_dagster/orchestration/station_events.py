@@ -4,12 +4,13 @@ What a poll changes, and what is sent, belongs to `events/`; this module runs th
 """
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
 from velib_dagster.events.records import PollRecord, StationState
+from velib_dagster.feed.document_age import in_words
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import (
@@ -107,9 +108,11 @@ def told_in_words(published: "Published") -> str:
     """What the run did, in one sentence."""
     if published.fenced:
         return "another producer of this feed took over; what this run had not sent, that one sends"
+    held = f"{published.held} polls wait until later ones confirm what their clocks say" if published.held else ""
     if not published.polls:
-        return "nothing new: Kafka has all snapshots"
-    return f"{published.polls} polls: {published.states} changed states, {published.spells} spells sent"
+        return held or "nothing new: Kafka has all snapshots"
+    sent = f"{published.polls} polls: {published.states} changed states, {published.spells} spells sent"
+    return f"{sent}; {held}" if held else sent
 
 
 def told(
@@ -222,11 +225,19 @@ def freshness(settings: Settings, published: "Published", now: datetime) -> dg.A
         )
     usable = last.last_usable
     age = ((now if settings.feed.is_polled else last.time) - usable.time).total_seconds() if usable else None
+    old, words = last.old_document(settings.feed.max_hold_seconds), []
+    if age is None:
+        words.append("no usable poll so far")
+    else:
+        words.append(f"the newest poll is of {last.time:%H:%M:%S} UTC; the last usable one is {age:.0f} s old")
+    if last.document_age_seconds is not None and old:
+        document_age = in_words(timedelta(seconds=last.document_age_seconds))
+        words.append(f"the feed's document is {document_age} old by its own words")
+    if last.frozen_since is not None:
+        words.append(f"no station has changed since {last.frozen_since:%Y-%m-%d %H:%M:%S} UTC: the feed is frozen")
     return dg.AssetCheckResult(
         check_name="freshness",
-        passed=age is not None and age <= settings.feed.max_hold_seconds,
+        passed=age is not None and age <= settings.feed.max_hold_seconds and not old and last.frozen_since is None,
         severity=dg.AssetCheckSeverity.WARN,
-        description="no usable poll so far"
-        if age is None
-        else f"the newest poll is of {last.time:%H:%M:%S} UTC; the last usable one is {age:.0f} s old",
+        description="; ".join(words),
     )

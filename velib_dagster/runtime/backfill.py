@@ -13,8 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from statistics import median
 from typing import Final
 
 from rich.console import Console
@@ -95,10 +97,12 @@ def backfill_recordings(settings: Settings, folder: Path, console: Console) -> B
 
     Raises:
         RecordingError: the folder has no recording, or one can't be read.
-        BackfillError: another backfill of this home is going on, or the streaming job doesn't come after.
+        BackfillError: another backfill of this home is going on, or the streaming job doesn't come after; states don't
+            hold from one recording to the next.
         KafkaError, CorruptSnapshotError, ArchiveError: from the parts, nothing lost.
     """
-    recordings = list_recordings(folder)
+    recordings = list_recordings(folder, settings.feed.zone_info)
+    check_interval(recordings, settings.feed.max_hold_seconds)
     with _alone(settings), _progress(console) as progress:
         planned = plan(recordings, SnapshotStore(settings.raw).times())
         done = Backfilled(recordings=len(recordings), fetched=len(planned.new), late=len(planned.late))
@@ -108,6 +112,22 @@ def backfill_recordings(settings: Settings, folder: Path, console: Console) -> B
             _await_stream(settings, progress)
         done.archived = archiving.result()
     return done
+
+
+def check_interval(recordings: Sequence[Recording], max_hold_seconds: int) -> None:
+    """Refuse recordings that mostly lie further apart than a state holds: every spell would end too early.
+
+    Raises:
+        BackfillError: says what to set.
+    """
+    gaps = [(later.time - earlier.time).total_seconds() for earlier, later in pairwise(recordings)]
+    usual = median(gaps) if gaps else 0
+    if usual > max_hold_seconds:
+        msg = (
+            f"the recordings lie {usual:.0f} s apart, and a state holds for {max_hold_seconds} s at most: set "
+            f"VELIB_MAX_HOLD_SECONDS={2 * int(usual) + 60}, for this home's platform too where it runs, and try again"
+        )
+        raise BackfillError(msg)
 
 
 def _publish(settings: Settings, new: Sequence[Recording], done: Backfilled, progress: Progress) -> None:

@@ -97,7 +97,10 @@ def _standby(settings: Settings) -> str | None:
     if newest is None:
         return "no snapshot yet"
     age = time.time() - store.read(newest).fetched_at.timestamp()
-    if age <= LATE_POLLS * settings.feed.every_seconds:
+    late = LATE_POLLS * settings.feed.every_seconds
+    if age < -late:
+        return f"the newest snapshot, {newest}, was kept {-age:.0f} s from now by this machine's clock, which was ahead"
+    if age <= late:
         return None
     return f"the newest snapshot, {newest}, is {age:.0f} s old"
 

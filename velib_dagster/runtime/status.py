@@ -21,6 +21,7 @@ from velib_dagster.archive.reader import archived_through, committed_files
 from velib_dagster.events.memory import committed_reader, newest_poll, stable_offsets
 from velib_dagster.events.records import PollRecord
 from velib_dagster.events.topics import TOPICS, KafkaError
+from velib_dagster.feed.document_age import in_words
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.runtime.process import START_TOLERANCE_SECONDS
 from velib_dagster.settings import LOOPBACK, Settings
@@ -85,6 +86,10 @@ class PlatformStatus:
             poll = self.last_poll
             words = f"{poll.kind}, {poll.reports} stations, {poll.changed} changed"
             table.add_row("last poll", f"{poll.time:%Y-%m-%d %H:%M:%SZ}", plain(f"{words} {poll.reason}".strip()))
+            if poll.document_age_seconds is not None:
+                age = in_words(timedelta(seconds=poll.document_age_seconds))
+                doubt = ", which its stations contradict" if poll.stamp_wrong else ""
+                table.add_row("document", age, f"old at the last poll, by its own words{doubt}")
         table.add_row("snapshots waiting", str(self.waiting), "not yet in Kafka")
         for query in self.queries:
             table.add_row(f"query {query.query}", f"batch {query.batch_id}", f"{query.updated_at:%Y-%m-%d %H:%M:%SZ}")
@@ -115,6 +120,8 @@ def platform_status(settings: Settings) -> PlatformStatus:
     store = SnapshotStore(settings.raw)
     if last_poll is not None and not last_poll.kind.usable:
         problems.append(f"the last poll was {last_poll.kind}: {last_poll.reason}")
+    if last_poll is not None:
+        problems += _old_news(last_poll, settings)
     if (
         settings.feed.is_polled
         and last_poll is not None
@@ -143,6 +150,22 @@ def platform_status(settings: Settings) -> PlatformStatus:
         in_doubt=doubts,
         problems=tuple(problems),
     )
+
+
+def _old_news(poll: PollRecord, settings: Settings) -> list[str]:
+    """What is wrong with the time of what the feed tells."""
+    found: list[str] = []
+    if poll.document_age_seconds is not None and poll.old_document(settings.feed.max_hold_seconds):
+        age = in_words(timedelta(seconds=poll.document_age_seconds))
+        found.append(f"the feed's document was {age} old at the last poll, by its own words")
+    if poll.frozen_since is not None:
+        found.append(f"no station has changed since {poll.frozen_since:%Y-%m-%d %H:%M:%SZ}: the feed is frozen")
+    if settings.feed.is_polled and -_age(poll.time) > timedelta(seconds=5 * settings.feed.every_seconds):
+        found.append(
+            f"the last poll is of {poll.time:%Y-%m-%d %H:%M:%SZ}, later than this machine's clock: one of the two is "
+            "wrong; the first poll whose clocks agree puts it right"
+        )
+    return found
 
 
 def _parts(settings: Settings) -> list[PartStatus]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from velib_dagster.feed.answers import Answer, Fetched, Snapshot
 from velib_dagster.feed.clocks import Boot, reading_of
-from velib_dagster.feed.poll_time import Dated, offset_seconds, time_of_poll
+from velib_dagster.feed.poll_time import Dated, offset_seconds, provisional_time, time_of_poll
 from velib_dagster.feed.snapshots import SnapshotStore
 
 EIGHT = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
@@ -58,7 +58,7 @@ class Machine:
         reading = reading_of(answer, self.time + local, boot)
         told = time_of_poll(reading, self.before)
         fetched = Fetched(
-            poll_time=told.time,
+            poll_time=provisional_time(told, self.before),
             fetched_at=reading.local,
             answers=(answer,),
             clock_offset_seconds=offset_seconds(reading),

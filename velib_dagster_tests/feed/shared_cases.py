@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 
 from velib_dagster.cli import app
 from velib_dagster.events.advance import Memory, Poll, Rules, advance
-from velib_dagster.feed.answers import Answer
+from velib_dagster.feed.answers import Answer, Snapshot
 from velib_dagster.feed.client import FeedClient
 from velib_dagster.feed.decode import decode, decode_snapshot
+from velib_dagster.feed.document_age import document_age_of
 from velib_dagster.feed.documents import Documents
 from velib_dagster.feed.recordings import RecordingReader, list_recordings
 from velib_dagster.feed.snapshots import SnapshotStore
@@ -98,7 +99,7 @@ def run(case: Case, home: Path) -> Seen:
             snapshot = store.add(client.poll())
             reset = snapshot.quota_reset
             kept = store.read(snapshot.name)
-            step = advance(memory, Poll(kept.name, kept.poll_time, decode_snapshot(kept)), Rules())
+            step = advance(memory, poll_of(kept), Rules())
             memory = step.memory
             records.append(step.record)
             states |= {state.station_code: state for state in step.states}
@@ -125,6 +126,19 @@ def run_recordings(case: Case, folder: Path) -> Seen:
         records.append(step.record)
         states |= {state.station_code: state for state in step.states}
     return Seen(records, states, {}, None, (0, ""))
+
+
+def poll_of(kept: Snapshot) -> Poll:
+    told = kept.told
+    return Poll(
+        kept.name,
+        kept.poll_time,
+        decode_snapshot(kept),
+        kept.clock_offset_seconds,
+        now=told.now if told and told.confirmed else None,
+        clock_note=told.note if told else "",
+        document=document_age_of(kept.answers),
+    )
 
 
 def differences(right: dict[str, Any], seen: Seen) -> list[str]:

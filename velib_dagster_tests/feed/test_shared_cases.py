@@ -12,7 +12,6 @@ from velib_dagster_tests.feed.shared_cases import Case, differences, disagreemen
 
 ELSEWHERE = {
     "21": "time: clock jumps",
-    "22": "time: old documents",
     "23": "time: days whose midnight is skipped",
     "24": "recordings of another zone",
     "25": "codes of other digits",

@@ -247,6 +247,8 @@ def test_a_time_that_is_not_confirmed_gives_no_name(tmp_path, jump):
     machine.poll(date=None, local=jump)
     machine.wait(minutes=1)
     machine.poll()
+    assert [one.poll_time for one in machine.kept] == [EIGHT, EIGHT, EIGHT + timedelta(minutes=2)]
+    assert machine.kept[1].told.time == EIGHT + timedelta(minutes=1) + jump
     names = [one.name for one in machine.kept]
     assert names == ["20261120T080000Z-0", "20261120T080000Z-1", "20261120T080200Z-0"]
     assert [path.name for path in sorted(tmp_path.glob("*-*"))] == ["2026-11-20"]
@@ -291,3 +293,14 @@ def test_eras_sort_in_their_order(count):
     names = [name_of(NOON - timedelta(days=number), 0, era) for number, era in enumerate(eras)]
     assert names == sorted(set(names))
     assert [time_and_number(name)[0] for name in names] == [NOON - timedelta(days=n) for n in range(count + 1)]
+
+
+def test_a_poll_of_a_client_that_knows_no_earlier_one_is_judged_by_those_that_are_kept(tmp_path):
+    machine = Machine.keeping(tmp_path)
+    machine.poll()
+    machine.wait(minutes=1)
+    alone = Machine(time=machine.time, started=machine.started)
+    alone.poll(date=None, local=timedelta(days=1))
+    assert alone.told[0].poll_time == machine.time + timedelta(days=1)
+    kept = machine.store.add(alone.told[0])
+    assert (kept.poll_time, kept.name) == (machine.time, "20261120T080100Z-0")
