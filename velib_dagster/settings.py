@@ -143,6 +143,8 @@ class Settings:
         env = os.environ
         asked = feed or env.get("VELIB_FEED") or None
         chosen = name or env.get("VELIB_FEED_NAME") or None
+        if asked is not None and chosen is None and has_home(asked):
+            asked, chosen = None, asked
         given_home = home or env.get("VELIB_HOME")
         home_path = expanded(given_home, "VELIB_HOME").absolute() if given_home else home_of(asked, chosen)
         stored = read_home_file(home_path)
@@ -358,6 +360,12 @@ def home_of(asked: str | None, name: str | None) -> Path:
         )
         raise SettingsError(msg)
     return serving[0]
+
+
+def has_home(text: str) -> bool:
+    """Whether what is asked for as a feed is the name of one that has a home, rather than a word or a URL."""
+    named = text not in {"live", LIVE, SIMULATED, RECORDINGS} and name_trouble(text) is None
+    return named and (data_root() / text / HOME_FILE).exists()
 
 
 def home_serving(url: str) -> tuple[Path, Feed] | None:

@@ -150,3 +150,23 @@ def test_a_damaged_home_beside_does_not_stand_in_the_way() -> None:
     made_before("damaged", LYON)
     (data_root() / "damaged" / HOME_FILE).write_text("{")
     assert Settings.load(feed=LYON).feed.name == feed_named(LYON).name
+
+
+def test_a_feed_that_has_a_home_is_meant_by_its_name(tmp_path: Path) -> None:
+    home = made_before("feeds_example", BRUSSELS)
+    assert Settings.load(feed="feeds_example").home == home
+    with pytest.raises(SettingsError, match="none of live"):
+        Settings.load(feed="feeds_elsewhere")
+    with pytest.raises(SettingsError, match="keeps it"):
+        Settings.load(made_before("lyon", LYON, tmp_path / "h"), "feeds_example")
+
+
+def test_the_shared_case_of_two_cities_on_one_host() -> None:
+    path = Path(__file__).resolve().parents[2] / "shared" / "feed-cases" / "27-two-cities-on-one-host.json"
+    if not path.exists():
+        pytest.skip(f"no shared cases: {path} does not exist")
+    case = json.loads(path.read_bytes())
+    first, second = (Settings.load(feed=url) for url in case["input"]["addresses"])
+    first.save()
+    assert second.feed.url in {right.get("feed") for right in case["right"]["one_of"]}
+    assert Settings.load(feed=second.feed.url).home == second.home != first.home

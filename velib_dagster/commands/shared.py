@@ -32,7 +32,10 @@ ChosenName = Annotated[
         "--name", help="Name of a new home's feed, in topics and databases. Default: VELIB_FEED_NAME, else its own."
     ),
 ]
-FeedName = Annotated[str | None, typer.Option("--feed", help="live, simulated, recordings, or the URL of a feed.")]
+FeedName = Annotated[
+    str | None,
+    typer.Option("--feed", help="live, simulated, recordings, the URL of a feed, or the name of one with a home."),
+]
 
 
 def say(words: str) -> None:

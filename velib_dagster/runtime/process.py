@@ -169,6 +169,9 @@ class Child:
 def surroundings() -> dict[str, str]:
     """This process's environment, changed where it would be in the parts' way."""
     environment = dict(os.environ)
+    # What was asked for made the home, which says it to the parts: a word of --feed or --name may stand against these.
+    for asked in ("VELIB_FEED", "VELIB_FEED_NAME"):
+        environment.pop(asked, None)
     # They talk to each other on loopback, where a proxy has no place.
     others = environment.get("no_proxy") or environment.get("NO_PROXY")
     environment["no_proxy"] = environment["NO_PROXY"] = ",".join(filter(None, (others, LOOPBACK, "localhost")))

@@ -16,7 +16,7 @@ from confluent_kafka.admin import NewTopic
 from velib_dagster.events.advance import Memory
 from velib_dagster.events.memory import committed_messages, committed_reader, newest_poll, read_memory, stable_offsets
 from velib_dagster.events.producer import EventProducer, FencedError, cut_running_spells, publish
-from velib_dagster.events.records import decode_poll, decode_spell
+from velib_dagster.events.records import decode_poll, decode_spell, decode_state
 from velib_dagster.events.topics import KafkaError, admin, ensure_topics, identity
 from velib_dagster.feed.answers import Answer, Fetched
 from velib_dagster.feed.errors import CorruptSnapshotError
@@ -264,3 +264,19 @@ def test_a_home_with_a_poll_that_was_ahead_goes_on_at_the_next_poll(feed: Settin
     assert (void.after, void.until) == (EIGHT, EIGHT - timedelta(minutes=1) + jump)
     until = [decode_spell(value).until for _, value in topic(feed, "spells")]
     assert max(until, default=EIGHT) <= EIGHT + timedelta(minutes=11)
+
+
+def test_zones_that_are_set_later_reach_the_states_of_stations_that_did_not_change(
+    feed: Settings, tmp_path: Path
+) -> None:
+    stations = [row(16001, 3) | {"nom_arrondissement_communes": None}, row(16002, 4)]
+    keep(feed, 0, stations)
+    publish(feed)
+    west = {"type": "Polygon", "coordinates": [[[2.2, 48.8], [2.4, 48.8], [2.4, 48.9], [2.2, 48.9], [2.2, 48.8]]]}
+    feature = {"type": "Feature", "properties": {"name": "Ouest"}, "geometry": west}
+    path = tmp_path / "zones.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    keep(feed, 1, stations)
+    published = publish(replace(feed, zones_file=path))
+    assert (published.states, published.spells) == (2, 0)
+    assert {decode_state(value).zone for _, value in topic(feed, "states")[-2:]} == {"Ouest"}

@@ -21,7 +21,7 @@ from velib_dagster.runtime import lock
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.logs import last_lines, rotate, standard_error_in
 from velib_dagster.runtime.postgres import ensure_database
-from velib_dagster.runtime.process import Child, Part, end_leftover, running
+from velib_dagster.runtime.process import Child, Part, end_leftover, running, surroundings
 from velib_dagster.runtime.supervisor import StopRequestedError, Supervisor, wait_before
 from velib_dagster.settings import Feed, Settings
 
@@ -292,3 +292,12 @@ def test_what_a_child_says_on_standard_error_goes_to_the_log_for_as_long_as_it_l
     child.communicate(b"\n")
     assert path.read_text() == "start\nlater\n"
     assert capfd.readouterr().err == "ours\n"
+
+
+def test_parts_are_told_their_home_and_not_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELIB_FEED", "live")
+    monkeypatch.setenv("VELIB_FEED_NAME", "lyon")
+    monkeypatch.setenv("VELIB_FEED_URL", "https://slow.example.org/feed")
+    told = surroundings()
+    assert not {"VELIB_FEED", "VELIB_FEED_NAME"} & set(told)
+    assert told["VELIB_FEED_URL"] == "https://slow.example.org/feed"
