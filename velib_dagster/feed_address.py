@@ -69,17 +69,6 @@ def has_credentials(url: str) -> bool:
     return "@" in parts.netloc or any(is_credential(name) for name, _ in _query(parts))
 
 
-def shown(url: str) -> str:
-    """The address as people may see it: without user, password and keys."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "an address that can't be read"
-    asked = [(name, "***" if is_credential(name) else value) for name, value in _query(parts)]
-    query = urlencode(asked, safe="*,:/") if asked else ""
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query).geturl()
-
-
 def name_of(url: str) -> str:
     """The name of the feed at a good address: its telling words and a hash of all of it.
 

@@ -18,8 +18,9 @@ from zoneinfo import ZoneInfo
 
 from velib_dagster.errors import SettingsError as SettingsError  # noqa: PLC0414 - everybody takes it from here
 from velib_dagster.errors import VelibError as VelibError  # noqa: PLC0414
-from velib_dagster.feed_address import address_trouble, has_credentials, identity, name_of, name_trouble, shown
+from velib_dagster.feed_address import address_trouble, has_credentials, identity, name_of, name_trouble
 from velib_dagster.files import write_atomically
+from velib_dagster.masking import masked
 from velib_dagster.variables import address, bootstrap_servers, expanded, postgres_address, public_addresses, time_zone
 
 LAYOUT_VERSION: Final = 1
@@ -80,7 +81,7 @@ def feed_named(text: str, name: str | None = None) -> Feed:
         case _:
             trouble = address_trouble(text)
             if trouble is not None:
-                msg = f"feed {text!r} is none of live, simulated, recordings, http(s)://… ({trouble})"
+                msg = f"feed {masked(text)!r} is none of live, simulated, recordings, http(s)://… ({trouble})"
                 raise SettingsError(msg)
             feed = Feed(LIVE if identity(text) == identity(VELIB_URL) else name_of(text), text)
     if name is None or name == feed.name:
@@ -198,7 +199,8 @@ class Settings:
             "ports": self.ports,
             "id": self.home_id or uuid.uuid4().hex,
         }
-        write_atomically(self.home / HOME_FILE, json.dumps(content, indent=1).encode())
+        # The address of a feed may have a key in it.
+        write_atomically(self.home / HOME_FILE, json.dumps(content, indent=1).encode(), mode=0o600)
 
     @property
     def home_id(self) -> str:
@@ -355,7 +357,7 @@ def home_of(asked: str | None, name: str | None) -> Path:
         return own
     if name is not None:
         msg = (
-            f"{shown(feed.url)} is served by {serving[0]}, under the name {serving[1].name}, which stays: "
+            f"{masked(feed.url)} is served by {serving[0]}, under the name {serving[1].name}, which stays: "
             "leave out --name (VELIB_FEED_NAME), or name a --home of its own"
         )
         raise SettingsError(msg)
@@ -390,13 +392,13 @@ def with_address(settings: Settings, url: str) -> Settings:
     stored = read_home_file(settings.home)
     other = None if trouble else home_serving(url)
     if trouble is not None:
-        msg = f"{shown(url)} is no address of a feed: {trouble}"
+        msg = f"{masked(url)} is no address of a feed: {trouble}"
     elif stored is None:
-        msg = f"there is no platform in {settings.home} yet: velib up --feed {shown(url)!r}"
+        msg = f"there is no platform in {settings.home} yet: velib up --feed {masked(url)!r}"
     elif stored.feed.simulated or not stored.feed.url:
         msg = f"the feed {stored.feed.name!r} of {settings.home} is polled at no address of other people's"
     elif other is not None and other[0] != settings.home:
-        msg = f"{shown(url)} is the feed {other[1].name!r} of {other[0]}: two homes would poll one feed"
+        msg = f"{masked(url)} is the feed {other[1].name!r} of {other[0]}: two homes would poll one feed"
     else:
         own = replace(settings.own_feed or stored.feed, url=url)
         moved = replace(settings, own_feed=own, feed=replace(settings.feed, url=address("VELIB_FEED_URL") or url))
@@ -443,14 +445,14 @@ def _agreed(home: Path, stored: Feed, asked: str | None, name: str | None, other
     )
     if feed.url and stored.url and not stored.simulated:
         msg += (
-            f". Where it is a new address of the same feed: velib feed-url {shown(feed.url)!r} --home {home}, "
+            f". Where it is a new address of the same feed: velib feed-url {masked(feed.url)!r} --home {home}, "
             "or VELIB_FEED_URL"
         )
     raise SettingsError(msg)
 
 
 def _described(feed: Feed) -> str:
-    return f"{feed.name!r}, {shown(feed.url)}" if feed.url and not feed.simulated else repr(feed.name)
+    return f"{feed.name!r}, {masked(feed.url)}" if feed.url and not feed.simulated else repr(feed.name)
 
 
 def usual_home() -> Path:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velib_dagster.feed_address import NAME_LENGTH, address_trouble, identity, name_of, name_trouble, shown
+from velib_dagster.feed_address import NAME_LENGTH, address_trouble, identity, name_of, name_trouble
+from velib_dagster.masking import masked
 
 LYON = "https://feeds.example/contracts/lyon/gbfs/gbfs.json"
 
@@ -88,5 +89,5 @@ def test_a_name_that_nothing_can_carry_is_refused(name: str) -> None:
 
 
 def test_an_address_is_shown_without_what_is_secret() -> None:
-    text = shown("https://bob:s3cret@x.example:8443/a?contract=lyon&api_key=s3cret&token=s3cret")
+    text = masked("https://bob:s3cret@x.example:8443/a?contract=lyon&api_key=s3cret&token=s3cret")
     assert text == "https://x.example:8443/a?contract=lyon&api_key=***&token=***"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from velib_dagster.commands.shared import ChosenName, FeedName, Home, console
-from velib_dagster.feed_address import shown
+from velib_dagster.masking import masked
 from velib_dagster.settings import Settings, VelibError, with_address
 
 
@@ -56,7 +56,7 @@ def feed_url(
     settings = Settings.load(home, feed)
     if url is not None:
         settings = with_address(settings, url)
-    console.print(f"{settings.feed.name}: {shown(settings.feed.url) or 'no address'}", highlight=False, soft_wrap=True)
+    console.print(f"{settings.feed.name}: {masked(settings.feed.url) or 'no address'}", highlight=False, soft_wrap=True)
     if url is not None:
         console.print("The next poll asks there; a standby poller that runs, from its next start on.")
 

@@ -168,7 +168,7 @@ class EventProducer:
         return Poll(
             snapshot.name,
             time_known,
-            decode_snapshot(snapshot),
+            decode_snapshot(snapshot, self._settings.feed.url),
             snapshot.clock_offset_seconds,
             now=settles.now,
             clock_note=settles.note,

@@ -42,6 +42,8 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     where every request was answered in full. `clock_offset_seconds` is the server's Date minus the local clock
     where they disagree. `quota_reset` is when the feed's quota opens again, where an answer said that it is spent.
     `reading` is what the clocks said and `told` what was made of it; both None for a recording, whose Date is believed.
+    `followed` has the servers other than the feed's own that were asked because it named them or redirected there
+    (https://host), without its keys.
     """
 
     poll_time: datetime
@@ -52,6 +54,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     quota_reset: datetime | None = None
     reading: Reading | None = None
     told: PollTime | None = None
+    followed: tuple[str, ...] = ()
 
     @property
     def dated(self) -> Dated:

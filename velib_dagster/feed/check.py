@@ -19,6 +19,7 @@ from velib_dagster.feed.document_age import document_age_of, in_words
 from velib_dagster.feed.reports import PollKind, Refusal, Report
 from velib_dagster.feed.rows import keys_of, unwrapped
 from velib_dagster.feed.verdict import first_poll
+from velib_dagster.masking import masked
 from velib_dagster.settings import Settings
 
 OPTIONAL: Final = ("name", "commune", "lat", "lon", "capacity", "mechanical", "ebike", "docks", "last_reported")
@@ -68,12 +69,14 @@ class FeedCheck(msgspec.Struct, frozen=True, kw_only=True):
     document_made_at: datetime | None = None
     document_age_seconds: int | None = None
     clock_note: str = ""
+    followed: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The check in lines for a terminal."""
         offset = self.clock_offset_seconds
         lines = [
             f"{self.url or 'no address'}: {self.format}",
+            *(f"followed      {server}, which the feed names: asked without its keys" for server in self.followed),
             f"answer        HTTP {self.http_status}, {self.bytes} bytes" if self.http_status else "answer        none",
             f"poll time     {self.poll_time:%Y-%m-%d %H:%M:%S} UTC"
             + ("" if offset is None else f" (the answer's Date minus the local clock: {offset} s)"),
@@ -129,11 +132,11 @@ def check_feed(settings: Settings, *, client: FeedClient | None = None) -> FeedC
     if fetched.error and fetched.error not in reason:
         reason = f"{reason}; {fetched.error}" if reason else fetched.error
     return FeedCheck(
-        url=settings.feed.url,
+        url=masked(settings.feed.url),
         format=" with ".join(words for words, _ in shapes) or "no answer",
         usable=verdict.kind.usable,
         failure=None if verdict.kind.usable else verdict.kind,
-        reason=reason,
+        reason=masked(reason, settings.feed.url),
         poll_time=fetched.poll_time,
         clock_offset_seconds=fetched.clock_offset_seconds,
         http_status=first.status if first else None,
@@ -155,6 +158,7 @@ def check_feed(settings: Settings, *, client: FeedClient | None = None) -> FeedC
         document_made_at=document.made_at,
         document_age_seconds=None if age is None else int(age.total_seconds()),
         clock_note=fetched.told.note if fetched.told else "",
+        followed=fetched.followed,
     )
 
 

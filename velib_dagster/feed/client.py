@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Final
-from urllib.parse import urlsplit
 
+import msgspec
 import requests
 import tenacity
 import urllib3
@@ -32,7 +32,9 @@ from velib_dagster.feed.poll_time import (
     provisional_time,
     time_of_poll,
 )
+from velib_dagster.feed.session import FeedSession, is_outside
 from velib_dagster.feed.system import document_url, fetch_system
+from velib_dagster.masking import masked, masked_header
 from velib_dagster.settings import Feed
 
 CONNECT_SECONDS: Final = 5.0
@@ -78,7 +80,7 @@ class FeedClient:
         documents: Documents | None = None,
     ) -> None:
         self.feed = feed
-        self._session = session or requests.Session()
+        self._session = FeedSession(feed.url, session)
         self._session.headers["User-Agent"] = user_agent()
         self._session.headers["Accept"] = "application/json"
         self._session.headers["Accept-Encoding"] = "gzip, deflate"  # what `bodies.py` undoes
@@ -102,6 +104,7 @@ class FeedClient:
         answers: list[Answer] = []
         errors: list[str] = []
         reset: datetime | None = None
+        self._session.followed.clear()
         try:
             errors += self._fetch(url or self.feed.url, deadline, answers)
         except FeedError as error:
@@ -122,12 +125,13 @@ class FeedClient:
         fetched = Fetched(
             poll_time=date or provisional_time(told, earlier),
             fetched_at=local,
-            answers=tuple(answers),
-            error="; ".join(dict.fromkeys(errors)) or None,
+            answers=tuple(self._without_keys(answer) for answer in answers),
+            error=masked("; ".join(dict.fromkeys(errors)), self.feed.url) or None,
             clock_offset_seconds=None if self._trust_date else offset_seconds(reading),
             quota_reset=reset,
             reading=None if self._trust_date else reading,
             told=None if self._trust_date else told,
+            followed=tuple(self._session.followed),
         )
         self._before = [*self._before[-HISTORY:], fetched.dated]
         return fetched
@@ -147,7 +151,12 @@ class FeedClient:
         if answer.truncated:
             msg = f"{full}: the connection broke off after {len(answer.body)} bytes; try again"
             raise TransientFeedError(msg, answer)
-        return answer
+        return self._without_keys(answer)
+
+    def _without_keys(self, answer: Answer) -> Answer:
+        """The answer as it may be kept and shown: its body is verbatim, its address and headers name no key."""
+        headers = {name: masked_header(name, value, self.feed.url) for name, value in answer.headers.items()}
+        return msgspec.structs.replace(answer, url=masked(answer.url, self.feed.url), headers=headers)
 
     def system_timezone(self) -> str | None:
         """The time zone that the GBFS system of the newest poll names, None where it names none or doesn't answer."""
@@ -198,7 +207,7 @@ class FeedClient:
             raise TransientFeedError(msg)
         try:
             # Proxies and netrc of the environment are for the world outside, not for this machine's own servers.
-            self._session.trust_env = (urlsplit(url).hostname or "") not in {"127.0.0.1", "localhost", "::1"}
+            self._session.trust_env = is_outside(url)
             with self._session.get(
                 url, stream=True, timeout=(min(CONNECT_SECONDS, left), min(READ_SECONDS, left))
             ) as response:

@@ -27,6 +27,7 @@ from velib_dagster.feed.lenient import remade, with_bad_rows_null
 from velib_dagster.feed.reports import NOTHING, DecodedPoll, PollKind
 from velib_dagster.feed.rows import UNDECODABLE, keys_of, unwrapped
 from velib_dagster.feed.values import Mends
+from velib_dagster.masking import masked
 
 _AT_BYTE: Final = re.compile(r"\(byte (\d+)\)")
 _CLOSING: Final = {b"[": b"]", b"{": b"}"}
@@ -45,9 +46,10 @@ class _BodyError(Exception):
         self.kind = kind
 
 
-def decode_snapshot(snapshot: Snapshot) -> DecodedPoll:
-    """What a kept poll brought."""
-    return decode(snapshot.answers, error=snapshot.error)
+def decode_snapshot(snapshot: Snapshot, feed: str = "") -> DecodedPoll:
+    """What a kept poll brought; an answer that repeats a key of the feed's address is quoted without it."""
+    poll = decode(snapshot.answers, error=snapshot.error)
+    return msgspec.structs.replace(poll, reason=masked(poll.reason, feed)) if poll.reason else poll
 
 
 def decode(answers: Sequence[Answer], error: str | None = None) -> DecodedPoll:

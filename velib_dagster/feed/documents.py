@@ -69,7 +69,8 @@ class Documents:
             return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._folder / f"{role}.json", msgspec.json.encode(document))
+            # Addresses stand in it as they are asked, keys among them.
+            write_atomically(self._folder / f"{role}.json", msgspec.json.encode(document), mode=0o600)
         except OSError:  # the poll goes on; its own snapshot tells of a full or closed disk
             return
 

@@ -8,14 +8,18 @@ from datetime import datetime
 from pathlib import Path
 
 from velib_dagster.feed.answers import Answer
+from velib_dagster.masking import masked
 from velib_dagster.settings import VelibError
 
 
 class FeedError(VelibError):
-    """The feed didn't give what was asked; `answer` is its verbatim error answer, None where none came."""
+    """The feed didn't give what was asked; `answer` is its verbatim error answer, None where none came.
+
+    The message names addresses without their keys.
+    """
 
     def __init__(self, message: str, answer: Answer | None = None) -> None:
-        super().__init__(message)
+        super().__init__(masked(message))
         self.answer = answer
 
 

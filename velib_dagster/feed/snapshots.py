@@ -46,6 +46,7 @@ class _Meta(msgspec.Struct, frozen=True, kw_only=True):
     quota_reset: datetime | None = None
     reading: Reading | None = None
     told: PollTime | None = None
+    followed: tuple[str, ...] = ()
 
 
 _META: Final = msgspec.json.Decoder(_Meta)
@@ -183,6 +184,7 @@ class SnapshotStore:
             quota_reset=meta.quota_reset,
             reading=meta.reading,
             told=meta.told,
+            followed=meta.followed,
         )
 
     def quota_reset(self, name: str) -> datetime | None:
@@ -329,6 +331,7 @@ def _meta_of(fetched: Fetched) -> _Meta:
         quota_reset=fetched.quota_reset,
         reading=fetched.reading,
         told=fetched.told,
+        followed=fetched.followed,
     )
 
 

@@ -73,7 +73,7 @@ def raw_snapshots(platform: Platform) -> dg.MaterializeResult:  # type: ignore[t
     began = time.monotonic()
     snapshot = poll_once(settings)
     seconds = time.monotonic() - began
-    decoded = decode_snapshot(snapshot)
+    decoded = decode_snapshot(snapshot, settings.feed.url)
     return dg.MaterializeResult(
         metadata=told(settings, snapshot, decoded, seconds),
         check_results=[
@@ -109,6 +109,8 @@ def told(settings: Settings, snapshot: Snapshot, decoded: DecodedPoll, seconds: 
         metadata["mended"] = dg.MetadataValue.json(decoded.mended)
     if decoded.reason or snapshot.error:
         metadata["reason"] = decoded.reason or str(snapshot.error)
+    if snapshot.followed:
+        metadata["followed"] = ", ".join(snapshot.followed)
     if snapshot.clock_offset_seconds is not None:
         metadata["clock_offset_seconds"] = snapshot.clock_offset_seconds
     head = table(

@@ -10,7 +10,9 @@ from typing import Final
 
 import requests
 
+from velib_dagster.feed.addresses import RefusedAddressError
 from velib_dagster.feed.client import FeedClient
+from velib_dagster.feed.session import FeedSession
 from velib_dagster.runtime.errors import in_words
 from velib_dagster.runtime.ports import with_ports
 from velib_dagster.settings import LIVE, LOOPBACK, VELIB_URL, Settings, data_root, feed_named, read_home_file
@@ -26,12 +28,14 @@ def is_new(home: Path) -> bool:
 def unreachable(url: str) -> str | None:
     """Why the feed can't be reached, in words; None where it answers."""
     try:
-        with requests.get(url, stream=True, timeout=(4, 8)) as answer:
+        with FeedSession(url) as session, session.get(url, stream=True, timeout=(4.0, 8.0)) as answer:
             if answer.ok:
                 return None
             return f"it answers {answer.status_code} {answer.reason}"
     except requests.Timeout:
         return "it does not answer in time"
+    except RefusedAddressError as error:
+        return str(error)
     except requests.RequestException as error:
         return f"no connection ({type(error).__name__})"
 

@@ -12,6 +12,7 @@ from typing import Final
 from rich.console import Console
 
 from velib_dagster.forecast.pages import known_pages
+from velib_dagster.masking import masked
 from velib_dagster.runtime import dagster_services, jobs, lock, mlflow, new_home
 from velib_dagster.runtime.errors import PlatformError
 from velib_dagster.runtime.lock import running_platform
@@ -72,7 +73,7 @@ def _chosen(settings: Settings, console: Console) -> Settings:
     # Parts read the same environment, and would poll the address that can't be reached.
     os.environ.pop("VELIB_FEED_URL", None)
     console.print(
-        f"The live feed can't be reached ({reason}): {settings.feed.url}\n"
+        f"The live feed can't be reached ({reason}): {masked(settings.feed.url)}\n"
         f"Running the SIMULATED feed instead, in {instead.home}. `velib up --feed live` never falls back.",
         highlight=False,
         markup=False,

@@ -40,6 +40,7 @@ class LocalFeed:
         self.replies = replies
         self.asked: list[str] = []
         self.agents: list[str | None] = []
+        self.heads: list[dict[str, str]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._server.block_on_close = False
@@ -71,6 +72,7 @@ class LocalFeed:
                 path, _, query = self.path.partition("?")
                 feed.asked.append(self.path)
                 feed.agents.append(self.headers.get("User-Agent"))
+                feed.heads.append({name.lower(): value for name, value in self.headers.items()})
                 reply = feed._reply(path, query)
                 self.send_response_only(reply.status)
                 if reply.date is not None:
