@@ -4,15 +4,16 @@ Nothing is sent here. Called by `producer.py` after it has fenced older producer
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final, Literal, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as ClientError
 
 from velib_dagster.events.advance import Memory, recall
-from velib_dagster.events.poll_name import cut_name, poll_of
+from velib_dagster.events.poll_name import counts_of, cut_name, poll_of
 from velib_dagster.events.records import PollRecord, StationState, decode_poll, decode_state
 from velib_dagster.events.topics import KafkaError, client_config
 from velib_dagster.settings import Settings
@@ -26,31 +27,42 @@ CLOSING_KEY: Final = ""
 _NO_LEADER_YET: Final = (ClientError.NOT_LEADER_FOR_PARTITION, ClientError.LEADER_NOT_AVAILABLE)
 
 
-def read_memory(settings: Settings) -> Memory:
-    """What the topics hold, committed records only.
+class _SentPoll(NamedTuple):
+    """A record of the topic `polls`: its name, and how many states and spells were sent with it, where that is told."""
 
-    A state of a poll that the topic `polls` lacks belongs to a transaction that did not become whole: it is passed
-    over, and so is one of an older poll than the station's own on record.
+    name: str
+    record: PollRecord
+    counts: tuple[int, int] | None
+
+
+def read_memory(settings: Settings) -> Memory:
+    """What the topics hold, committed records only, up to the newest poll that they hold whole.
+
+    A poll whose states or spells are missing belongs to a transaction that was ended in one topic and lost in another:
+    it is to be sent again. States of a later poll than that are passed over, and so is a state of an older poll than
+    the station's own on record.
 
     Raises:
-        KafkaError: Kafka can't be reached or a topic is missing.
+        KafkaError: Kafka can't be reached, a topic is missing, or no poll can be found that is there whole.
     """
-    last_poll = newest_poll(settings)
-    last_name = cut_name(last_poll.snapshot) if last_poll else ""
+    with committed_reader(settings) as consumer:
+        polls, from_start = _newest_polls(consumer, settings)
+        messages = list(committed_messages(consumer, settings, settings.topic("states"), 0))
+        newest = _newest_whole(consumer, settings, polls, messages, from_start=from_start)
+    last_name = cut_name(newest.record.snapshot) if newest else ""
     states: dict[str, StationState] = {}
     told_by: dict[str, str] = {}
-    with committed_reader(settings) as consumer:
-        for message in committed_messages(consumer, settings, settings.topic("states"), 0):
-            key, value, poll = message.key(), message.value(), poll_of(message.headers())
-            code = key.decode() if key is not None else CLOSING_KEY
-            if code == CLOSING_KEY or (poll is not None and not told_by.get(code, "") <= poll <= last_name):
-                continue
-            told_by[code] = poll or ""
-            if value is None:
-                states.pop(code, None)
-            else:
-                states[code] = decode_state(value)
-    return recall(states, last_poll)
+    for message in messages:
+        key, value, poll = message.key(), message.value(), poll_of(message.headers())
+        code = key.decode() if key is not None else CLOSING_KEY
+        if code == CLOSING_KEY or (poll is not None and not told_by.get(code, "") <= poll <= last_name):
+            continue
+        told_by[code] = poll or ""
+        if value is None:
+            states.pop(code, None)
+        else:
+            states[code] = decode_state(value)
+    return recall(states, newest.record if newest else None)
 
 
 def newest_poll(settings: Settings) -> PollRecord | None:
@@ -62,35 +74,94 @@ def newest_poll(settings: Settings) -> PollRecord | None:
     Raises:
         KafkaError: Kafka can't be reached or the topic is missing.
     """
-    topic = settings.topic("polls")
     with committed_reader(settings) as consumer:
-        low, high = stable_offsets(consumer, settings, topic)
-        step = _LOOK_BACK
-        while high > low:
-            start = max(low, high - step)
-            values = (message.value() for message in committed_messages(consumer, settings, topic, start))
-            polls = [decode_poll(value) for value in values if value is not None]
-            if polls:
-                return max(reversed(polls), key=_order)
-            if start == low:
-                break
-            step *= 8
-    return None
+        polls, _ = _newest_polls(consumer, settings)
+    return polls[-1].record if polls else None
 
 
-def _order(poll: PollRecord) -> tuple[str, float]:
-    return poll.snapshot, poll.last_cut.timestamp() if poll.last_cut else 0.0
+def _newest_polls(consumer: Consumer, settings: Settings) -> tuple[list[_SentPoll], bool]:
+    """The newest records of the topic `polls` by name, at least one if there is any; and whether these are all."""
+    topic = settings.topic("polls")
+    low, high = stable_offsets(consumer, settings, topic)
+    step = _LOOK_BACK
+    while high > low:
+        start = max(low, high - step)
+        found: dict[str, _SentPoll] = {}
+        for message in committed_messages(consumer, settings, topic, start):
+            value, headers = message.value(), message.headers()
+            if value is not None:
+                record = decode_poll(value)
+                name = poll_of(headers) or record.snapshot
+                found[name] = _SentPoll(name, record, counts_of(headers))
+        if found:
+            return [found[name] for name in sorted(found)], start == 0
+        if start == low:
+            break
+        step *= 8
+    return [], low == 0
+
+
+def _newest_whole(
+    consumer: Consumer, settings: Settings, polls: Sequence[_SentPoll], states: Iterable[Message], *, from_start: bool
+) -> _SentPoll | None:
+    """The newest poll that is there whole, and all before it; None where nothing was sent yet.
+
+    A transaction is visible whole in a topic or not at all, so the newest poll that brought anything tells. Of the
+    newest poll's states compaction takes none away.
+    """
+    keys: defaultdict[str, set[bytes | str | None]] = defaultdict(set)
+    for message in states:
+        if message.value() is not None and (name := poll_of(message.headers())) is not None:
+            keys[name].add(message.key())
+    chosen: _SentPoll | None = None
+    for poll in reversed(polls):
+        chosen = chosen or poll
+        if poll.counts == (0, 0):
+            continue
+        if poll.counts is None or (
+            len(keys[poll.name]) >= poll.counts[0] and _has_spells(consumer, settings, poll.name, poll.counts[1])
+        ):
+            return chosen
+        chosen = None
+    if chosen is None and not from_start and polls:
+        msg = (
+            f"of the newest {len(polls)} polls in {settings.topic('polls')} none has all its records in "
+            f"{settings.topic('states')} and {settings.topic('spells')}: Kafka at {settings.kafka} has lost records. "
+            "Restore it from a backup, or start a new home with --home"
+        )
+        raise KafkaError(msg)
+    return chosen
+
+
+def _has_spells(consumer: Consumer, settings: Settings, poll: str, expected: int) -> bool:
+    """Whether the topic `spells` holds as many of the poll, or can no longer tell since retention took its records."""
+    topic = settings.topic("spells")
+    low, high = stable_offsets(consumer, settings, topic)
+    step = expected + _LOOK_BACK
+    while expected:
+        start = max(low, high - step)
+        found, older = 0, False
+        for message in committed_messages(consumer, settings, topic, start):
+            of = poll_of(message.headers())
+            found += of == poll
+            older = older or of is None or of < poll
+        if found >= expected or start == low > 0:
+            return True
+        if older or start == low:
+            return False
+        step *= 8
+    return True
 
 
 @contextmanager
-def committed_reader(settings: Settings) -> Iterator[Consumer]:
-    """A consumer of committed records that belongs to no group: positions are the caller's own."""
+def reader(settings: Settings, isolation: Literal["read_committed", "read_uncommitted"]) -> Iterator[Consumer]:
+    """A consumer that belongs to no group: positions are the caller's own."""
     consumer = Consumer(
         {
             **client_config(settings),
             "group.id": "none",
             "enable.auto.commit": False,
-            "isolation.level": "read_committed",
+            "isolation.level": isolation,
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,
             "auto.offset.reset": "error",
@@ -101,6 +172,11 @@ def committed_reader(settings: Settings) -> Iterator[Consumer]:
         yield consumer
     finally:
         consumer.close()
+
+
+def committed_reader(settings: Settings) -> AbstractContextManager[Consumer]:
+    """A consumer of committed records that belongs to no group."""
+    return reader(settings, "read_committed")
 
 
 def stable_offsets(consumer: Consumer, settings: Settings, topic: str) -> tuple[int, int]:
@@ -120,7 +196,7 @@ def stable_offsets(consumer: Consumer, settings: Settings, topic: str) -> tuple[
 
 
 def committed_messages(consumer: Consumer, settings: Settings, topic: str, offset: int) -> Iterator[Message]:
-    """The committed messages from an offset up to the end of the partition."""
+    """The messages from an offset up to the end of the partition, committed ones where the consumer reads no others."""
     low, high = stable_offsets(consumer, settings, topic)
     if low >= high:
         return

@@ -26,6 +26,18 @@ def headers_of(poll: str) -> list[tuple[str, str | bytes | None]]:
     return [(POLL_HEADER, poll.encode())]
 
 
+def counted_headers_of(poll: str, states: int, spells: int) -> list[tuple[str, str | bytes | None]]:
+    """The headers of the poll's own record: how many records of states and spells were sent with it."""
+    return [*headers_of(poll), ("states", str(states).encode()), ("spells", str(spells).encode())]
+
+
+def counts_of(headers: Headers | None) -> tuple[int, int] | None:
+    """How many states and spells were sent with a poll's record, None where an older version wrote it."""
+    found = dict(headers) if headers else {}
+    states, spells = found.get("states"), found.get("spells")
+    return None if states is None or spells is None else (int(states), int(spells))
+
+
 def poll_of(headers: Headers | None) -> str | None:
     """The poll that a record belongs to, None where an older version wrote it."""
     value = dict(headers).get(POLL_HEADER) if headers else None

@@ -16,9 +16,10 @@ from confluent_kafka import KafkaError as ClientError
 from confluent_kafka import KafkaException, Producer
 
 from velib_dagster.events.advance import Memory, Poll, Rules, Step, advance, cut, memory_is_ahead
+from velib_dagster.events.hanging import end_hanging
 from velib_dagster.events.memory import committed_reader, read_memory, stable_offsets
 from velib_dagster.events.ownership import demand_own_topics, home_headers
-from velib_dagster.events.poll_name import cut_name, headers_of
+from velib_dagster.events.poll_name import counted_headers_of, cut_name, headers_of
 from velib_dagster.events.records import PollRecord, StationState, Void, encode
 from velib_dagster.events.topics import KafkaError, client_config, ensure_topics
 from velib_dagster.events.zones import zone_of, zones_followed, zones_from_geojson
@@ -31,6 +32,8 @@ from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.settings import Settings
 
 _SECONDS: Final = 30.0
+_COMMIT_SECONDS: Final = 10.0
+"""Whoever waits is told in time that Kafka is away; what became of the transaction shows at the next opening."""
 HEAD: Final = 10
 """States shown as a preview of what was sent."""
 
@@ -86,10 +89,14 @@ class EventProducer:
         ensure_topics(settings)
         if not adopt:
             demand_own_topics(settings)
+        self._open()
+
+    def _open(self) -> None:
+        """Fence whoever sent before, have every transaction ended on every topic, then read what the topics hold."""
         self._client = Producer(
             {
-                **client_config(settings),
-                "transactional.id": f"velib-dagster.{settings.feed.name}.producer",
+                **client_config(self._settings),
+                "transactional.id": f"velib-dagster.{self._settings.feed.name}.producer",
                 "acks": "all",
                 "compression.type": "lz4",
                 "linger.ms": 5,
@@ -99,9 +106,11 @@ class EventProducer:
         )
         try:
             self._client.init_transactions(_SECONDS)
+            end_hanging(self._settings, self._client)
         except KafkaException as error:
-            raise _in_words(settings, error) from error
-        self.memory: Memory = read_memory(settings)
+            raise _in_words(self._settings, error) from error
+        self.memory: Memory = read_memory(self._settings)
+        self._in_doubt = False
 
     def __enter__(self) -> Self:
         return self
@@ -124,11 +133,13 @@ class EventProducer:
 
         Raises:
             FencedError: a newer producer took over.
-            KafkaError: Kafka can't be reached; the open transaction is void, and the next call sends it again.
+            KafkaError: Kafka can't be reached; the next call looks what became of the open transaction, and goes on.
             CorruptSnapshotError: a raw file can't be read; nothing after it was sent.
         """
         published = Published()
         started = time.monotonic()
+        if self._in_doubt:
+            self._open()
         names = self.waiting
         for first in range(0, len(names), polls_per_transaction):
             memory = self.memory
@@ -189,7 +200,13 @@ class EventProducer:
         return True
 
     def cut(self) -> int:
-        """End the running spells at the last usable poll; returns how many were sent, 0 where the last cut did so."""
+        """End the running spells at the last usable poll; returns how many were sent, 0 where the last cut did so.
+
+        Raises:
+            FencedError, KafkaError: as `publish_waiting`.
+        """
+        if self._in_doubt:
+            self._open()
         step = cut(self.memory, self._rules)
         if step is None:
             return 0
@@ -215,14 +232,14 @@ class EventProducer:
                     client.produce(states, encode(state), state.station_code, headers=poll)
                 for code in step.left:
                     client.produce(states, None, code, headers=[("at", at), *poll])
-                client.produce(polls, encode(step.record), step.record.snapshot, headers=[*poll, *self._home])
+                counted = counted_headers_of(name, len(step.states), len(step.spells))
+                client.produce(polls, encode(step.record), step.record.snapshot, headers=[*counted, *self._home])
                 client.poll(0)
-            client.commit_transaction(_SECONDS)
+            client.commit_transaction(_COMMIT_SECONDS)
         except KafkaException as error:
-            in_words = _in_words(self._settings, error)
-            if not isinstance(in_words, FencedError) and error.args[0].txn_requires_abort():
-                client.abort_transaction(_SECONDS)
-            raise in_words from error
+            # What became of it, only the topics can tell: a later transaction's end would close one that hangs, too.
+            self._in_doubt = True
+            raise _in_words(self._settings, error) from error
 
 
 def publish(settings: Settings, *, on_poll: Callable[[PollRecord], None] | None = None) -> Published:
