@@ -43,7 +43,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `through` is the latest end of an archived spell. `timezone` decides which day a spell belongs to. `poll` is the
     newest poll (by the records' header) whose spells are archived, all of them: what comes of it or of an earlier one
-    behind `next_offset` is there already.
+    behind `next_offset` is there already. `replacing` names days whose file of that length is still `new_path`, on its
+    way to its place.
     """
 
     source: Source
@@ -52,6 +53,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     through: datetime | None = None
     poll: str | None = None
     files: dict[date, FileLength] = {}
+    replacing: tuple[date, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -62,6 +64,37 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def day_path(folder: Path, day: date) -> Path:
     """The file of one day of the feed's time zone."""
     return folder / f"{day.isoformat()}.csv"
+
+
+def new_path(folder: Path, day: date) -> Path:
+    """The file that is to take the place of a day's."""
+    return folder / f"{day.isoformat()}.csv.new"
+
+
+def committed_path(folder: Path, day: date, commit: Commit) -> Path:
+    """Where the committed file of a day is."""
+    new = new_path(folder, day)
+    return new if day in commit.replacing and new.exists() else day_path(folder, day)
+
+
+def finish_replacing(folder: Path, commit: Commit) -> Commit:
+    """Bring new files of days to their places, as far as an interrupted run left it; returns the state after that.
+
+    Raises:
+        ArchiveError: a file can't be moved.
+    """
+    if not commit.replacing:
+        return commit
+    for day in commit.replacing:
+        new = new_path(folder, day)
+        try:
+            if new.exists():
+                new.replace(day_path(folder, day))
+        except OSError as error:
+            raise disk_trouble("replacing", day_path(folder, day), error) from error
+    done = msgspec.structs.replace(commit, replacing=())
+    write_commit(folder, done)
+    return done
 
 
 def read_commit(folder: Path) -> Commit | None:
@@ -75,6 +108,8 @@ def read_commit(folder: Path) -> Commit | None:
         content = path.read_bytes()
     except FileNotFoundError:
         found = day_files(folder)
+        if path.exists():  # the first writer began in between
+            return read_commit(folder)
         if found:
             msg = (
                 f"{path} is missing, but {folder} holds {len(found)} day files ({found[0].name} …): which rows "
@@ -128,7 +163,7 @@ def check_lengths(folder: Path, commit: Commit) -> None:
         ArchiveError: a day file is gone, or shorter than committed.
     """
     for day, length in commit.files.items():
-        path = day_path(folder, day)
+        path = committed_path(folder, day, commit)
         try:
             found = path.stat().st_size
         except FileNotFoundError:

@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.csv
 
-from velib_dagster.archive.commit import check_lengths, day_path, read_commit
+from velib_dagster.archive.commit import check_lengths, committed_path, read_commit
 from velib_dagster.archive.errors import ArchiveError, EmptyArchiveError
 from velib_dagster.archive.rows import parse_row
 from velib_dagster.events.records import CSV_HEADER, Spell, columns
@@ -60,7 +60,7 @@ def committed_files(folder: Path, days: Days | None = None) -> list[DayFile]:
     check_lengths(folder, commit)
     first, last = days or (None, None)
     return [
-        DayFile(day, day_path(folder, day), length.bytes, length.rows)
+        DayFile(day, committed_path(folder, day, commit), length.bytes, length.rows)
         for day, length in sorted(commit.files.items())
         if (first is None or first <= day) and (last is None or day <= last)
     ]
@@ -81,7 +81,7 @@ def read_spells(folder: Path, days: Days | None = None, station: str | None = No
     """
     _refuse_empty(folder)
     for file in committed_files(folder, days):
-        for spell in _spells_of(file):
+        for spell in spells_of(file):
             if station is None or spell.station_code == station:
                 yield spell
 
@@ -104,7 +104,12 @@ def _refuse_empty(folder: Path) -> None:
         raise EmptyArchiveError(folder)
 
 
-def _spells_of(file: DayFile) -> Iterator[Spell]:
+def spells_of(file: DayFile) -> Iterator[Spell]:
+    """The committed spells of one day, in the order of the file.
+
+    Raises:
+        ArchiveError: a malformed row; file and line are named.
+    """
     with io.TextIOWrapper(_open(file), encoding="utf-8", newline="") as text:
         rows = csv.reader(text, strict=True)
         line = 1
@@ -150,7 +155,7 @@ def _table_of(file: DayFile) -> pa.Table:
 
 def _name_malformed(file: DayFile, why: str) -> pa.Table:
     """Arrow names neither file nor line: the row reader finds the first malformed row and raises."""
-    for _ in _spells_of(file):
+    for _ in spells_of(file):
         pass
     msg = f"{file.path}: {why}. The file was changed: restore it from a backup"
     raise ArchiveError(msg)

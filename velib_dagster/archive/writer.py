@@ -26,6 +26,7 @@ from velib_dagster.archive.commit import (
     check_lengths,
     cut_back,
     day_path,
+    finish_replacing,
     only_writer,
     read_commit,
     sync_file,
@@ -155,6 +156,7 @@ def archive_topic(
         commit = msgspec.structs.replace(commit, next_offset=start)
         write_commit(folder, commit)
     else:
+        commit = finish_replacing(folder, commit)
         check_lengths(folder, commit)
         start = _start(folder, commit, source, timezone, first, end, accept_missing)
     cut_back(folder, commit, HEADER_LINE)

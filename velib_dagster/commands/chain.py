@@ -94,6 +94,12 @@ def archive(
         bool,
         typer.Option("--accept-missing", help="Go on behind records that Kafka deleted before they were archived."),
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Name rows that are archived or counted in live windows twice; write none.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Take such rows out of the archive, and count their windows anew.")
+    ] = False,
     home: Home = None,
     feed: FeedName = None,
 ) -> None:
@@ -102,6 +108,9 @@ def archive(
     from velib_dagster.archive.writer import follow as follow_archive
 
     settings = Settings.load(home, feed)
+    if check or repair:
+        _check_archive(settings, repair=repair)
+        return
 
     def show(paths: tuple[Path, ...]) -> None:
         for path in paths:
@@ -117,6 +126,23 @@ def archive(
         errors.print("no finished spell yet: the first come with the second poll")
 
 
+def _check_archive(settings: Settings, *, repair: bool) -> None:
+    """Name the rows too many, and take them out where asked to; ends with status 1 while there are any."""
+    from velib_dagster.archive.doubled import doubled_rows, remove_doubled_rows
+    from velib_dagster.runtime.repair import in_words, over_counted_windows, recount_windows
+    from velib_dagster.runtime.services import readable_store
+
+    rows = remove_doubled_rows(settings.archive) if repair else list(doubled_rows(settings.archive))
+    with readable_store(settings, errors) as running:
+        windows = over_counted_windows(running)
+        console.print(in_words(rows, windows, repaired=repair), highlight=False, markup=False, soft_wrap=True)
+        if repair:
+            recount_windows(running, windows.wrong)
+    if not repair and (rows or windows.wrong):
+        console.print("velib archive --repair takes them out", highlight=False)
+        raise typer.Exit(1)
+
+
 def backfill(
     folder: Annotated[Path, typer.Argument(help="Folder with recorded answers: .json, .json.gz, .tar.xz.")],
     statistics: Annotated[bool, typer.Option(help="Compute the statistics of the days touched afterwards.")] = True,
@@ -124,8 +150,8 @@ def backfill(
     name: ChosenName = None,
 ) -> None:
     """Send recorded answers through the very same path as the live feed, then wait until all stores hold them."""
-    from velib_dagster.runtime.backfill import backfill_recordings, check_interval, compute_statistics
-    from velib_dagster.runtime.services import needed_services
+    from velib_dagster.runtime.backfill import Backfilled, backfill_recordings, check_interval, compute_statistics
+    from velib_dagster.runtime.services import with_services
 
     chosen = home or os.environ.get("VELIB_HOME")
     settings = Settings.load(home, None if chosen else "recordings", name)
@@ -137,11 +163,14 @@ def backfill(
     if left_out:
         say(f"{len(left_out)} files have no time in their names and are left out: {', '.join(sorted(left_out)[:5])}")
     started = time.monotonic()
-    with needed_services(settings, ("kafka", "postgres", "streaming"), console) as running:
+
+    def work(running: Settings) -> tuple[float, Backfilled, float, int]:
         ready = time.monotonic()
         done = backfill_recordings(running, folder, console)
         seconds = time.monotonic() - ready
-        days = compute_statistics(running, console) if statistics else 0
+        return ready, done, seconds, compute_statistics(running, console) if statistics else 0
+
+    ready, done, seconds, days = with_services(settings, ("kafka", "postgres", "streaming"), console, work)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(done.kinds.items()))
     if not done.fetched and not done.kinds:
         console.print(f"nothing new: all {done.recordings - done.late} recordings were published before")

@@ -114,6 +114,8 @@ def told(
         outcome = f"{archived.rows} spells archived"
     else:
         outcome = "nothing new: the archive has all finished spells"
+    if archived.repeated:
+        outcome += f"; {archived.repeated} records of polls that came again passed over"
     metadata: Metadata = {
         "dagster/row_count": commit.rows if commit else 0,
         "outcome": outcome,
