@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,14 +17,17 @@ from itertools import pairwise
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from statistics import median
-from typing import Final
+from typing import Final, TypeVar
 
+import psycopg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from velib_dagster.archive.errors import KafkaAwayError
 from velib_dagster.archive.writer import Archived, archive_once
 from velib_dagster.events.producer import EventProducer, FencedError
 from velib_dagster.events.records import PollRecord
+from velib_dagster.events.topics import KafkaError
 from velib_dagster.feed.poll import poll_recordings
 from velib_dagster.feed.recordings import Recording, list_recordings
 from velib_dagster.feed.snapshots import SnapshotStore
@@ -35,7 +38,7 @@ from velib_dagster.runtime import dagster_services
 from velib_dagster.runtime.logs import last_lines, log_path, standard_error_in
 from velib_dagster.runtime.status import is_running
 from velib_dagster.settings import Settings, VelibError
-from velib_dagster.store.connect import connect
+from velib_dagster.store.connect import StoreUnreachableError, connect
 from velib_dagster.store.days import settle
 from velib_dagster.store.reads import progress as stream_progress
 from velib_dagster.streaming.position import ends, next_offset
@@ -43,8 +46,17 @@ from velib_dagster.streaming.position import ends, next_offset
 _POLLS_PER_TRANSACTION: Final = 5
 _STREAM_SECONDS: Final = 300.0
 """A batch may take long on a busy machine."""
-_DEATH_SECONDS: Final = 30.0
-"""Time for a supervisor to start a dead streaming job again."""
+_DEATH_SECONDS: Final = 4.0
+"""Time for whoever looks after a dead part to start it again; its absence shows after up to ten seconds."""
+_SILENT_SECONDS: Final = 12.0
+"""The same for the streaming job, whose absence shows at once."""
+_LONGEST_TRY_SECONDS: Final = 60.0
+"""A try that lasts longer did something: what it ends with is another absence."""
+_AWAY_SECONDS: Final = 120.0
+"""Time for Kafka or PostgreSQL to be ready once it was started again: a broker that was killed takes a while."""
+_AGAIN_SECONDS: Final = 1.0
+
+Result = TypeVar("Result")
 
 
 class BackfillError(VelibError):
@@ -147,17 +159,22 @@ def _publish(settings: Settings, new: Sequence[Recording], done: Backfilled, pro
     thread = threading.Thread(target=fetch, name="fetch recordings", daemon=True)
     thread.start()
     fetched = False
+
+    def send() -> None:
+        nonlocal fetched
+        with EventProducer(settings) as producer:
+            while not fetched:
+                outcome = _wait(arrived)
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                fetched = outcome is None
+                _send_waiting(producer, done, progress, publishing)
+            _send_waiting(producer, done, progress, publishing)
+            done.spells += producer.cut()
+
     while True:
         try:
-            with EventProducer(settings) as producer:
-                while not fetched:
-                    outcome = _wait(arrived)
-                    if isinstance(outcome, BaseException):
-                        raise outcome
-                    fetched = outcome is None
-                    _send_waiting(producer, done, progress, publishing)
-                _send_waiting(producer, done, progress, publishing)
-                done.spells += producer.cut()
+            _patiently(settings, "kafka", progress, send)
         except FencedError:
             # the home's own producer job took over for a moment; what it left waiting is sent next
             time.sleep(1)
@@ -212,22 +229,30 @@ def _archive(settings: Settings, progress: Progress) -> Archived:
     """Archive all that is committed in Kafka, however many rounds it takes."""
     task = progress.add_task("CSV archive", total=None)
     archived = None
-    while archived is None or archived.lag:
-        archived = archive_once(
+
+    def once() -> Archived:
+        return archive_once(
             settings, on_progress=lambda read, total: progress.update(task, completed=read, total=total)
         )
+
+    while archived is None or archived.lag:
+        archived = _patiently(settings, "kafka", progress, once)
     progress.update(task, total=progress.tasks[task].completed)
     return archived
 
 
 def _await_stream(settings: Settings, progress: Progress) -> None:
     """Wait until the streaming job's tables hold everything that is committed in Kafka now."""
-    to_reach = ends(settings)
+    to_reach = _patiently(settings, "kafka", progress, lambda: ends(settings))
     task = progress.add_task("Spark → PostgreSQL", total=sum(to_reach.values()))
     changed_at, before = time.monotonic(), -1
-    while True:
+
+    def read_positions() -> dict[str, int]:
         with connect(settings) as connection:
-            positions = {row.query: next_offset(row.position) for row in stream_progress(connection)}
+            return {row.query: next_offset(row.position) for row in stream_progress(connection)}
+
+    while True:
+        positions = _patiently(settings, "postgres", progress, read_positions)
         reached = {query: min(end, positions.get(query, 0)) for query, end in to_reach.items()}
         done = sum(reached.values())
         progress.update(task, completed=done)
@@ -236,7 +261,7 @@ def _await_stream(settings: Settings, progress: Progress) -> None:
         if done != before:
             changed_at, before = time.monotonic(), done
         still = time.monotonic() - changed_at
-        if still > (_STREAM_SECONDS if is_running(settings, "streaming") else _DEATH_SECONDS):
+        if still > (_STREAM_SECONDS if is_running(settings, "streaming") else _SILENT_SECONDS):
             log = log_path(settings.home, "streaming")
             msg = (
                 f"the streaming job has not come on for {still:.0f} s (at {reached} of {to_reach}); the CSV archive is "
@@ -244,6 +269,40 @@ def _await_stream(settings: Settings, progress: Progress) -> None:
             )
             raise BackfillError(msg)
         time.sleep(0.5)
+
+
+def _patiently(settings: Settings, part: str, progress: Progress, task: Callable[[], Result]) -> Result:
+    """Do a task that may safely be done again, while the part that it needs is away and started again.
+
+    Raises:
+        KafkaError, KafkaAwayError, StoreUnreachableError: the part did not come back: nobody started it again within
+            some seconds, or it was not ready within two minutes.
+        BaseException: whatever else the task raises.
+    """
+    away_since: float | None = None
+    while True:
+        began = time.monotonic()
+        try:
+            return task()
+        except (KafkaError, KafkaAwayError, StoreUnreachableError, psycopg.OperationalError) as error:
+            now = time.monotonic()
+            if away_since is None or now - began > _LONGEST_TRY_SECONDS:
+                away_since = now
+                first_line = str(error).strip().partition("\n")[0]
+                progress.console.print(f"waiting until it is back: {first_line}", highlight=False, markup=False)
+            while not _is_looked_after(settings, part):
+                if time.monotonic() - now > _DEATH_SECONDS:
+                    raise
+                time.sleep(0.2)
+            if now - away_since > _AWAY_SECONDS:
+                raise
+            time.sleep(_AGAIN_SECONDS)
+
+
+def _is_looked_after(settings: Settings, part: str) -> bool:
+    """Whether the part's process runs, or it runs elsewhere, where its own supervisor starts it."""
+    elsewhere = {"kafka": settings.kafka_address, "postgres": settings.postgres_address}
+    return bool(elsewhere[part]) or is_running(settings, part)
 
 
 @contextmanager

@@ -6,7 +6,7 @@
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -18,6 +18,8 @@ from velib_dagster.runtime.status import is_running
 from velib_dagster.runtime.supervisor import StopRequestedError, Supervisor
 from velib_dagster.settings import HOME_FILE, Settings, cache_root, data_root, read_home_file
 from velib_dagster.stopping import asks_to_stop
+
+Result = TypeVar("Result")
 
 OUTSIDE_SECONDS: Final = 30
 STORES: Final = 0
@@ -105,20 +107,15 @@ def _await_outside(supervisor: Supervisor, title: str, address: str, is_ready: C
 
 
 @contextmanager
-def services(settings: Settings, names: Collection[str], console: Console | None = None) -> Iterator[Settings]:
-    """Only what is named of kafka, postgres, streaming, mlflow, while the block runs; gives settings with ports.
-
-    Raises:
-        PlatformError: a platform already runs in the home, or a part can't be started.
-        StopRequestedError: asked to stop before all were up.
-    """
+def _supervised(settings: Settings, names: Collection[str], console: Console) -> Iterator[tuple[Settings, Supervisor]]:
+    """What is named of kafka, postgres, streaming, mlflow while the block runs, and who looks after it when asked."""
     unknown = set(names) - {"kafka", "postgres", "streaming", "mlflow"}
     if unknown:
         msg = f"no such service: {', '.join(sorted(unknown))}"
         raise ValueError(msg)
     with lock.held(settings.home):
         ready = set_up(settings)
-        supervisor = Supervisor(ready.home, console or Console(quiet=True))
+        supervisor = Supervisor(ready.home, console)
         supervisor.end_leftovers()
         try:
             with asks_to_stop(supervisor.asked_to_stop):
@@ -127,9 +124,31 @@ def services(settings: Settings, names: Collection[str], console: Console | None
                     supervisor.start(jobs.streaming(), stage=READERS)
                 if "mlflow" in names and ready.mlflow_address is None:
                     supervisor.start(mlflow.server(ready), stage=READERS)
-            yield ready
+            yield ready, supervisor
         finally:
             supervisor.stop()
+
+
+@contextmanager
+def services(settings: Settings, names: Collection[str], console: Console | None = None) -> Iterator[Settings]:
+    """Only what is named of kafka, postgres, streaming, mlflow, while the block runs; gives settings with ports.
+
+    Raises:
+        PlatformError: a platform already runs in the home, or a part can't be started.
+        StopRequestedError: asked to stop before all were up.
+    """
+    with _supervised(settings, names, console or Console(quiet=True)) as (ready, _):
+        yield ready
+
+
+def _are_there(settings: Settings, names: Collection[str]) -> bool:
+    """Whether each of the parts runs already, or elsewhere."""
+    elsewhere = {
+        "kafka": settings.kafka_address,
+        "postgres": settings.postgres_address,
+        "mlflow": settings.mlflow_address,
+    }
+    return all(elsewhere.get(name) or is_running(settings, name) for name in names)
 
 
 @contextmanager
@@ -140,17 +159,32 @@ def needed_services(settings: Settings, names: Collection[str], console: Console
     Raises:
         PlatformError: a part can't be started, or another command holds the home and runs others.
     """
-    elsewhere = {
-        "kafka": settings.kafka_address,
-        "postgres": settings.postgres_address,
-        "mlflow": settings.mlflow_address,
-    }
-    if all(elsewhere.get(name) or is_running(settings, name) for name in names):
+    if _are_there(settings, names):
         yield settings
         return
     try:
         with services(settings, names, console) as ready:
             yield ready
+    except StopRequestedError:
+        raise KeyboardInterrupt from None
+
+
+def with_services(
+    settings: Settings, names: Collection[str], console: Console, task: Callable[[Settings], Result]
+) -> Result:
+    """Do a task with `needed_services`, in which parts started for it are started again when they die.
+
+    Where they were started for it the task runs in a thread, since only the main thread can start parts.
+
+    Raises:
+        PlatformError: as `needed_services`.
+        BaseException: whatever the task raises.
+    """
+    if _are_there(settings, names):
+        return task(settings)
+    try:
+        with _supervised(settings, names, console) as (ready, supervisor), asks_to_stop(supervisor.asked_to_stop):
+            return supervisor.work("the command's own work", lambda: task(ready), quiet=True)
     except StopRequestedError:
         raise KeyboardInterrupt from None
 
