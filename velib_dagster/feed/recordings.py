@@ -58,7 +58,8 @@ class Recording:
 def list_recordings(folder: Path, zone: ZoneInfo = PARIS, left_out: list[str] | None = None) -> list[Recording]:
     """The recordings of a folder in the order of their times, the same time twice included.
 
-    Times are read from names (`names.py`): with a Z or an offset as they say, else as local time in `zone`. The hour
+    Times are read from names (`names.py`), a file's folder included where its own name has none: with a Z or an offset
+    as they say, else as local time in `zone`. The hour
     that an autumn night has twice is its second pass where an archive's members went back in local time before, else
     its first. Which of GBFS's documents a file is its name tells, else the rows of the first file named alike. A status
     goes with the information of the same time, else with the last one before it, else with the first; one without a
@@ -77,7 +78,8 @@ def list_recordings(folder: Path, zone: ZoneInfo = PARIS, left_out: list[str] | 
     outside: list[str] = [] if left_out is None else left_out
     roles: dict[tuple[Path, str], str] = {}
     for path in _files(folder):
-        for part, time, role in _read_names(_parts(path), zone, roles):
+        above = path.parent.name if path.parent != folder else ""
+        for part, time, role in _read_names(_parts(path), zone, roles, above):
             if time is None:
                 if role in untimed:
                     untimed[role].append(part)
@@ -259,11 +261,12 @@ def _is_archive(path: Path) -> bool:
 
 
 def _read_names(
-    parts: Iterator[tuple[Part, Callable[[], bytes]]], zone: ZoneInfo, roles: dict[tuple[Path, str], str]
+    parts: Iterator[tuple[Part, Callable[[], bytes]]], zone: ZoneInfo, roles: dict[tuple[Path, str], str], above: str
 ) -> Iterator[tuple[Part, datetime | None, str]]:
     """Parts with the time that their name carries, None where it carries none, and their role.
 
-    `parts` are those of one file, in its order; `roles` are those of names alike in one folder or archive.
+    `parts` are those of one file, in its order; `roles` are those of names alike in one folder or archive; `above` is
+    the name of the file's folder, where it doesn't lie at the top.
     """
     before: datetime | None = None
     for part, body in parts:
@@ -271,7 +274,7 @@ def _read_names(
         if alike not in roles:
             roles[alike] = names.role_in(part.name) or _role_of(part, body)
         try:
-            read = names.time_in(part.name, zone)
+            read = names.time_in(part.name, zone) or names.time_in(f"{above}_{part.name}", zone)
         except ValueError:
             msg = f"{part.path}: the name {part.name} carries no possible time"
             raise RecordingError(msg) from None

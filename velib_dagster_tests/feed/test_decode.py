@@ -3,11 +3,12 @@
 import json
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from velib_dagster.feed.answers import ANSWER, STATION_INFORMATION, STATION_STATUS, Answer
+from velib_dagster.feed.answers import ANSWER, ROLES, STATION_INFORMATION, STATION_STATUS, VEHICLE_TYPES, Answer
 from velib_dagster.feed.decode import decode
 from velib_dagster.feed.reports import PollKind, Refusal
 
@@ -406,3 +407,37 @@ def test_a_body_damaged_anywhere_never_raises(at, piece, removed):
         place = at % len(body)
         poll = decoded(body[:place] + piece + body[place + removed :])
         assert (poll.failure is None) == bool(poll.reports)
+
+
+documents = st.one_of(
+    st.binary(max_size=40),
+    json_values.map(lambda value: json.dumps(value).encode()),
+    gbfs_rows.map(lambda rows: json.dumps({"data": {"stations": rows}}).encode()),
+    st.builds(
+        lambda key, rows: json.dumps({"data": {key: rows}}).encode(),
+        st.sampled_from([VEHICLE_TYPES, "regions", "stations", "feeds", "data"]),
+        st.lists(
+            st.fixed_dictionaries(
+                {}, optional=dict.fromkeys(("vehicle_type_id", "form_factor", "region_id", "name", "url"), json_values)
+            )
+            | json_values,
+            max_size=3,
+        ),
+    ),
+)
+header = st.text(alphabet=st.characters(codec="latin-1"), max_size=20) | st.sampled_from(["gzip", "charset=utf-16"])
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(ROLES), documents, max_size=4),
+    st.sampled_from([200, 204, 404, 429, 503]),
+    st.dictionaries(st.sampled_from(["content-type", "content-encoding"]), header),
+)
+def test_whatever_documents_come_together_decoding_raises_nothing_and_its_record_is_text(bodies, status, headers):
+    answers = [an_answer(body, role=role, headers=headers) for role, body in bodies.items()]
+    answers += [an_answer(b"{}", role=VEHICLE_TYPES, status=status)]
+    poll = decode(answers)
+    assert (poll.failure is None) == bool(poll.reports)
+    assert all(count > 0 for count in (*poll.refused.values(), *poll.mended.values()))
+    msgspec.json.encode(poll)

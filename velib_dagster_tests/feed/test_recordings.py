@@ -207,3 +207,14 @@ def test_an_information_with_a_time_counts_before_one_without(tmp_path):
     left_out = []
     (found,) = bodies(list_recordings(tmp_path, left_out=left_out))
     assert (found["station_information"], left_out) == (b"timed", ["station_information.json"])
+
+
+def test_a_folder_may_carry_the_time_or_the_day(tmp_path):
+    for name in ("20261120_170000/station_status.json", "2026-11-20/17-01.json", "2026-11-20/notes.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    found = list_recordings(tmp_path, ZoneInfo("Asia/Tokyo"))
+    assert [(one.time, *one.parts) for one in found] == [
+        (utc(2026, 11, 20, 8), "station_status"),
+        (utc(2026, 11, 20, 8, 1), "answer"),
+    ]
