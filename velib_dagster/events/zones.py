@@ -21,6 +21,8 @@ ARRONDISSEMENTS: Final = range(1, 21)
 RULE: Final = "1"
 """Number of the rule of `zone_of`; with another one, every known station is looked up anew."""
 UNKNOWN_ZONE: Final = "unknown"
+_DIGITS: Final = frozenset("0123456789")
+"""Not `str.isdigit`: it takes ² and ① for digits, and int() does not."""
 
 _PARIS_LAT: Final = (48.81, 48.91)
 _PARIS_LON: Final = (2.22, 2.48)
@@ -50,8 +52,9 @@ def zone_of(station_code: str, commune: str | None, lat: float, lon: float) -> s
     in_bounds = _PARIS_LAT[0] <= lat <= _PARIS_LAT[1] and _PARIS_LON[0] <= lon <= _PARIS_LON[1]
     if commune != "Paris" and (commune or not in_bounds):
         return commune or UNKNOWN_ZONE
-    digits = "".join(character for character in station_code.partition("_")[0] if character.isdigit())
-    district = int(digits) // 1000 if digits else 0
+    digits = "".join(character for character in station_code.partition("_")[0] if character in _DIGITS).lstrip("0")
+    # counted first: int() refuses some thousands of digits
+    district = int(digits[:-3]) if 4 <= len(digits) <= 5 else 0
     if district in ARRONDISSEMENTS:
         return f"Paris {district}{'er' if district == 1 else 'e'}"
     return commune or UNKNOWN_ZONE

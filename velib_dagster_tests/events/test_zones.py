@@ -21,6 +21,12 @@ PARIS = (48.865983, 2.275725)
         ("16107", None, PARIS, "Paris 16e"),
         ("16107", None, (40.7, -74.0), "unknown"),
         ("abc", None, PARIS, "unknown"),
+        ("016107", "Paris", PARIS, "Paris 16e"),
+        ("16107²", "Paris", PARIS, "Paris 16e"),
+        ("①16", "Paris", PARIS, "Paris"),
+        ("١٦١٠٧", "Paris", PARIS, "Paris"),
+        ("9" * 5000, "Paris", PARIS, "Paris"),
+        ("21001", "Paris", PARIS, "Paris"),
     ],
 )
 def test_a_zone_is_the_arrondissement_in_paris_and_the_commune_elsewhere(code, commune, place, zone) -> None:
