@@ -11,7 +11,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
@@ -161,6 +161,7 @@ class SnapshotStore:
 
         Raises:
             CorruptSnapshotError: a file of it is missing or not what was written.
+            SnapshotError: the disk doesn't give it now; it may later.
         """
         meta = self._meta(name)
         answers = tuple(
@@ -195,21 +196,29 @@ class SnapshotStore:
         """
         return self._meta(name).quota_reset
 
+    def fetched_at(self, name: str) -> datetime:
+        """When that poll was made, by this machine's clock; of a damaged snapshot, when its file was written."""
+        try:
+            return self._meta(name).fetched_at
+        except CorruptSnapshotError:
+            try:
+                return datetime.fromtimestamp(self.path(name).stat().st_mtime, UTC)
+            except OSError:
+                return time_and_number(name)[0]
+
     def path(self, name: str) -> Path:
         """The file that describes a snapshot; its bodies lie beside it."""
         return self.root / _day(name) / f"{name}.json"
 
     def times(self) -> Counter[datetime]:
-        """How many snapshots there are of each poll time.
-
-        Raises:
-            CorruptSnapshotError: a description that has to be read is damaged.
-        """
+        """How many snapshots there are of each poll time; of a damaged one, the time that its name tells."""
         found: Counter[datetime] = Counter()
         for name in self.names_after(None):
             time, number = time_and_number(name)
-            # Only a name that had to count on may tell another time than the poll's.
-            found[time if number == 0 else self._meta(name).poll_time] += 1
+            if number:  # only a name that had to count on may tell another time than the poll's
+                with suppress(CorruptSnapshotError):
+                    time = self._meta(name).poll_time
+            found[time] += 1
         return found
 
     def remove_before(self, day: date) -> int:
@@ -279,7 +288,9 @@ class SnapshotStore:
             return _META.decode(path.read_bytes())
         except FileNotFoundError:
             raise CorruptSnapshotError(path, "it is missing") from None
-        except (OSError, RecursionError, msgspec.MsgspecError, ValueError) as error:
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        except (RecursionError, msgspec.MsgspecError, ValueError) as error:
             raise CorruptSnapshotError(path, str(error)) from error
 
     def _body_path(self, name: str, role: str) -> Path:
@@ -348,13 +359,20 @@ def _era_and_day(folder: str) -> tuple[str, date]:
     return found[1], date.fromisoformat(found[2])
 
 
+def _unreadable(path: Path, error: OSError) -> SnapshotError:
+    """The words for a disk that doesn't give a file now; what it holds is not known to be damaged."""
+    return SnapshotError(f"{path} can't be read ({error.strerror or error}): let this user read it, or mend the disk")
+
+
 def _unzip(path: Path, size: int) -> bytes:
     try:
         body = gzip.decompress(path.read_bytes())
     except FileNotFoundError:
         raise CorruptSnapshotError(path, "it is missing") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise CorruptSnapshotError(path, str(error)) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if len(body) != size:
         raise CorruptSnapshotError(path, f"{len(body)} bytes instead of {size}")
     return body

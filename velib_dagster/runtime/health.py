@@ -96,7 +96,7 @@ def _standby(settings: Settings) -> str | None:
     newest = store.newest()
     if newest is None:
         return "no snapshot yet"
-    age = time.time() - store.read(newest).fetched_at.timestamp()
+    age = time.time() - store.fetched_at(newest).timestamp()
     late = LATE_POLLS * settings.feed.every_seconds
     if age < -late:
         return f"the newest snapshot, {newest}, was kept {-age:.0f} s from now by this machine's clock, which was ahead"

@@ -37,7 +37,7 @@ def stand_by(settings: Settings, stop: threading.Event) -> None:
     own = None
     while not stop.wait(_LOOK_SECONDS):
         newest = store.newest()
-        fetched = store.read(newest).fetched_at.timestamp() if newest else started
+        fetched = store.fetched_at(newest).timestamp() if newest else started
         # One kept by a clock that was ahead must not keep this one from polling until that time has come.
         if -patience <= time.time() - fetched < (settings.feed.every_seconds if newest and newest == own else patience):
             continue

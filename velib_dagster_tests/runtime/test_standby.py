@@ -50,6 +50,22 @@ def test_it_polls_once_no_snapshot_came_for_one_and_a_half_intervals(settings: S
     assert store.read(name).answers[0].status == 200
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\x00"])
+def test_a_damaged_newest_snapshot_does_not_end_it(settings: Settings, content: bytes) -> None:
+    store = SnapshotStore(settings.raw)
+    now = datetime.now(UTC)
+    first = store.add(Fetched(poll_time=now.replace(microsecond=0), fetched_at=now, answers=(), error="test")).name
+    store.path(first).write_bytes(content)
+    with standing_by(settings):
+        deadline = time.monotonic() + 30
+        while store.newest() == first and time.monotonic() < deadline:
+            time.sleep(0.2)
+    name = store.newest()
+    assert name is not None
+    assert name != first
+    assert store.read(name).answers[0].status == 200
+
+
 def test_it_leaves_the_polling_to_others_while_they_do_it(settings: Settings) -> None:
     store = SnapshotStore(settings.raw)
     with standing_by(settings):
