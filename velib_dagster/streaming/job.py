@@ -196,16 +196,17 @@ class _Job:
         )
 
     def _barrier(self) -> None:
-        """Wait until all spells sent by now are in the windows of PostgreSQL, or were never committed."""
-        end = ends(self._settings)["windows"]
-        query = self._queries["windows"]
-        while _position(query) < end:
-            if not query.isActive:
-                msg = "polls: the query windows has ended; the polls wait for it"
-                raise StreamError(msg)
-            if self._stop.wait(LOOK_SECONDS):
-                msg = "polls: stopped while waiting for the windows; the batch runs again at the next start"
-                raise StoppedError(msg)
+        """Wait until all spells and states sent by now are in PostgreSQL, or were never committed."""
+        to_reach = ends(self._settings)
+        for name in ("windows", "states"):
+            query = self._queries[name]
+            while _position(query) < to_reach[name]:
+                if not query.isActive:
+                    msg = f"polls: the query {name} has ended; the polls wait for it"
+                    raise StreamError(msg)
+                if self._stop.wait(LOOK_SECONDS):
+                    msg = f"polls: stopped while waiting for the {name}; the batch runs again at the next start"
+                    raise StoppedError(msg)
 
     def _fail_if_one_died(self) -> None:
         for name, query in self._queries.items():

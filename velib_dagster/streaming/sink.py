@@ -110,7 +110,8 @@ def write_states(kafka: DataFrame, writer: Writer) -> int:
 def write_polls(kafka: DataFrame, writer: Writer, barrier: Callable[[], None]) -> int:
     """Upsert a batch of poll records once the barrier lets them pass; returns how many rows changed.
 
-    The barrier makes `complete` true: a poll is in the table only when what it brought is in the windows.
+    The barrier makes `complete` true, and what is read as of a poll: it is in the table only when what it brought is
+    in the windows and the states.
     """
     values = _in_order(kafka.select("value", "offset")).column("value").to_pylist()
     polls = [decode_poll(value) for value in values if value is not None]
