@@ -3,13 +3,17 @@
 Nothing is read or sent here. Called by the producer and when a platform starts.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
+    ConfigSource,
     NewTopic,
     ResourceType,
 )
@@ -19,6 +23,9 @@ from velib_dagster.settings import Settings, VelibError
 
 _SECONDS: Final = 20.0
 _DAY_MS: Final = 24 * 3600 * 1000
+_KEPT: Final = "delete.retention.ms"
+_OF_THE_TOPIC: Final = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
+_log: Final = logging.getLogger(__name__)
 
 TOPICS: Final[dict[str, dict[str, str]]] = {
     # Compaction leaves the active segment alone: small segments, else a start reads hours of changes. And it waits an
@@ -28,6 +35,8 @@ TOPICS: Final[dict[str, dict[str, str]]] = {
         "segment.bytes": str(4 << 20),
         "min.cleanable.dirty.ratio": "0.1",
         "min.compaction.lag.ms": str(3600 * 1000),
+        # a streaming job that was away for days must still see that a station left
+        "delete.retention.ms": str(30 * _DAY_MS),
     },
     "spells": {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
     # the newest record is the producer's memory: it must outlive any pause
@@ -129,8 +138,23 @@ def _differences(client: AdminClient, wanted: dict[str, dict[str, str]]) -> list
         return []
     found: list[str] = []
     for resource, future in client.describe_configs(resources, request_timeout=_SECONDS).items():
-        policy = future.result()["cleanup.policy"].value
+        entries = future.result()
+        policy = entries["cleanup.policy"].value
         needed = wanted[resource.name]["cleanup.policy"]
         if policy != needed:
             found.append(f"{resource.name} has cleanup.policy={policy}, not {needed}")
+        elif _KEPT in wanted[resource.name] and entries[_KEPT].source != _OF_THE_TOPIC:
+            _keep_tombstones(client, resource.name, wanted[resource.name][_KEPT])
     return found
+
+
+def _keep_tombstones(client: AdminClient, topic: str, milliseconds: str) -> None:
+    """Give a topic of an older program what this one makes it with; a value that someone chose for it stays."""
+    entry = ConfigEntry(_KEPT, milliseconds, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    try:
+        for future in client.incremental_alter_configs([resource], request_timeout=_SECONDS).values():
+            future.result()
+    except KafkaException as error:
+        # it matters only where the streaming job is away for days
+        _log.warning("%s can't be given %s=%s: %s", topic, _KEPT, milliseconds, error.args[0].str())
