@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "store": {"files", "settings", "events"},
     "simulator": {"files", "settings"},
     "feed": {"files", "masking", "settings", "store"},
-    "events": {"settings", "store", "feed"},
+    "events": {"files", "settings", "store", "feed"},
     "streaming": {"files", "settings", "stopping", "locks", "store", "feed", "events"},
     "archive": {"files", "settings", "locks", "store", "feed", "events"},
     "statistics": {"settings", "store", "feed", "events", "archive"},

@@ -13,7 +13,16 @@ import msgspec
 
 from velib_dagster.events.outdated import Freshness, freshness
 from velib_dagster.events.pace import frozen_since, paced
-from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, Spell, StationState, Void
+from velib_dagster.events.records import (
+    LastUsable,
+    NetworkTotals,
+    PollRecord,
+    Spell,
+    StateRecord,
+    StationState,
+    Void,
+    reason_of,
+)
 from velib_dagster.events.rezone import zones_anew
 from velib_dagster.events.zones import RULE, ZoneOf, cell_of, zone_of
 from velib_dagster.feed.document_age import UNKNOWN as UNKNOWN_DOCUMENT
@@ -78,6 +87,11 @@ class Memory:
         return self.last_poll.zones if self.last_poll else ""
 
     @property
+    def set_aside(self) -> int:
+        """Newest polls in a row that could not be processed."""
+        return self.last_poll.set_aside if self.last_poll else 0
+
+    @property
     def last_usable(self) -> LastUsable | None:
         """Newest poll whose reports counted."""
         return self.last_poll.last_usable if self.last_poll else None
@@ -87,13 +101,15 @@ class Memory:
 class Step:
     """What one poll brings: the new memory, and the records to send.
 
-    `states` has one record per station whose state, name or place changed; `left` the codes of the stations that
-    left the network; `spells` are ordered by station code, then time. `void` is what turned out to be void, and
-    `voided` the codes of the stations whose states on record are: a tombstone goes before what they are now.
+    `states` has one record per station whose state, name or place changed; `absences` one per station whose absence
+    began, or ended without another change; `left` the codes of the stations that left the network; `spells` are
+    ordered by station code, then time. `void` is what turned out to be void, and `voided` the codes of the stations
+    whose states on record are: a tombstone goes before what they are now.
     """
 
     memory: Memory
     states: tuple[StationState, ...]
+    absences: tuple[StateRecord, ...]
     left: tuple[str, ...]
     spells: tuple[Spell, ...]
     record: PollRecord
@@ -117,9 +133,14 @@ def recall(states: Mapping[str, StationState], last_poll: PollRecord | None) -> 
     if last_poll is None or usable is None:
         return Memory({}, last_poll)
     stations: dict[str, Station] = {}
-    for code, state in states.items():
-        absence = last_poll.absent.get(code)
-        stations[code] = Station(state, absence.last_report, absence.since) if absence else Station(state, usable.time)
+    for code, record in states.items():
+        state = StationState(**{name: getattr(record, name) for name in StationState.__struct_fields__})
+        if isinstance(record, StateRecord) and record.absent_since is not None and record.absent_until is None:
+            stations[code] = Station(state, record.last_report or usable.time, record.absent_since)
+        elif (absence := last_poll.absent.get(code)) is not None:
+            stations[code] = Station(state, absence.last_report, absence.since)
+        else:
+            stations[code] = Station(state, usable.time)
     return Memory(stations, last_poll)
 
 
@@ -128,12 +149,12 @@ def advance(memory: Memory, poll: Poll, rules: Rules) -> Step:
     failure = _unusable(memory, poll)
     if failure is not None:
         kind, reason = failure
-        return _unusable_step(memory, poll, kind, reason)
+        return unusable(memory, poll, kind, reason)
     reports, refused, repaired = _completed(memory, poll.decoded)
     short = shortfall(poll.decoded, len(reports), _last_good_count(memory, poll.time))
     if short is not None:
         poll = replace(poll, decoded=msgspec.structs.replace(poll.decoded, refused=refused))
-        return _unusable_step(memory, poll, PollKind.SHORT, short)
+        return unusable(memory, poll, PollKind.SHORT, short)
     moved = sum(
         _differs(known.state, report)
         for code, report in reports.items()
@@ -143,7 +164,7 @@ def advance(memory: Memory, poll: Poll, rules: Rules) -> Step:
     if memory_is_ahead(memory, poll.now):
         return _healed_step(memory, poll, reports, refused, repaired, rules, fresh)
     if fresh.outdated:
-        return _unusable_step(memory, poll, PollKind.OUTDATED, _joined(fresh.outdated, poll.clock_note), fresh)
+        return unusable(memory, poll, PollKind.OUTDATED, _joined(fresh.outdated, poll.clock_note), fresh)
     if memory.zones == rules.zones:
         return _usable_step(memory, poll, reports, refused, repaired, rules, fresh)
     rezoned, whole = _rezoned(memory, poll, rules)
@@ -201,8 +222,8 @@ def cut(memory: Memory, rules: Rules) -> Step | None:
         if usable.time <= station.last_report + rules.max_hold
         and (start := max(station.state.since, memory.last_cut)) < usable.time
     )
-    record = msgspec.structs.replace(last, last_cut=usable.time)
-    return Step(Memory(memory.stations, record), (), (), spells, record)
+    record = msgspec.structs.replace(last, last_cut=usable.time, absent={})
+    return Step(Memory(memory.stations, record), (), _moved(memory), (), spells, record)
 
 
 def _unusable(memory: Memory, poll: Poll) -> tuple[PollKind, str] | None:
@@ -292,14 +313,16 @@ def _healed_step(
         step.record,
         reason=_joined(words, step.record.reason),
         zones=memory.zones,
+        absent_stations=0,
         voids=(*((record.voids or ()) if record else ()), void)[-_VOIDS_KEPT:],
     )
     gone = tuple(sorted(memory.stations.keys() - reports.keys()))
     kept = {code: station for code, station in step.memory.stations.items() if code in reports}
     return replace(
         step,
-        memory=Memory(kept, msgspec.structs.replace(healed, absent={})),
-        record=msgspec.structs.replace(healed, absent={}),
+        memory=Memory(kept, healed),
+        absences=(),
+        record=healed,
         void=void,
         voided=tuple(sorted(memory.stations)),
         left=gone,
@@ -322,6 +345,8 @@ def _usable_step(
     now = poll.time
     stations: dict[str, Station] = {}
     states: list[StationState] = []
+    absences: list[StateRecord] = []
+    told_by_the_poll = memory.last_poll.absent if memory.last_poll else {}
     spells: list[Spell] = []
     left: list[str] = []
     stale = 0
@@ -336,13 +361,17 @@ def _usable_step(
             state = _next_state(known.state if known else None, report, now, rules, goes_on=goes_on)
             if known is None or state is not known.state:
                 states.append(state)
+            elif known.absent_since is not None:
+                absences.append(record_of(state, known, back_at=now))
             stations[code] = Station(state, now)
         elif known is not None:
-            absent_since = known.absent_since or now
-            if now - absent_since >= LEFT_AFTER:
+            station = replace(known, absent_since=known.absent_since or now)
+            if now - (station.absent_since or now) >= LEFT_AFTER:
                 left.append(code)
-            else:
-                stations[code] = replace(known, absent_since=absent_since)
+                continue
+            if known.absent_since is None or code in told_by_the_poll:
+                absences.append(record_of(station.state, station))
+            stations[code] = station
     last = memory.last_poll
     pace = paced(
         last.pace if last else None,
@@ -381,13 +410,26 @@ def _usable_step(
         frozen_since=frozen_since(pace, now),
         pace=pace,
         voids=last.voids if last else None,
-        absent={
-            code: Absence(last_report=station.last_report, since=station.absent_since)
-            for code, station in stations.items()
-            if station.absent_since is not None
-        },
+        absent_stations=len(stations) - len(reports),
     )
-    return Step(Memory(stations, record), tuple(states), tuple(left), tuple(spells), record)
+    return Step(Memory(stations, record), tuple(states), tuple(absences), tuple(left), tuple(spells), record)
+
+
+def record_of(state: StationState, station: Station | None, back_at: datetime | None = None) -> StateRecord:
+    """The state as it is sent, with the station's absence: one that goes on, or one that ended at `back_at`."""
+    fields = {name: getattr(state, name) for name in StationState.__struct_fields__}
+    if station is None or station.absent_since is None:
+        return StateRecord(**fields)
+    if back_at is not None:
+        return StateRecord(**fields, absent_since=station.absent_since, absent_until=back_at)
+    return StateRecord(**fields, absent_since=station.absent_since, last_report=station.last_report)
+
+
+def _moved(memory: Memory) -> tuple[StateRecord, ...]:
+    """Absences that only the last poll's record tells, as older programs wrote it, to be told by the states."""
+    told = memory.last_poll.absent if memory.last_poll else {}
+    stations = (memory.stations[code] for code in sorted(told) if code in memory.stations)
+    return tuple(record_of(station.state, station) for station in stations)
 
 
 def _finished(memory: Memory, known: Station, report: Report | None, now: datetime, rules: Rules) -> Iterator[Spell]:
@@ -518,13 +560,14 @@ def _newest_document(memory: Memory, fresh: Freshness) -> datetime | None:
     return fresh.made_at or (usable.document_made_at if usable else None)
 
 
-def _unusable_step(memory: Memory, poll: Poll, kind: PollKind, reason: str, fresh: Freshness | None = None) -> Step:
+def unusable(memory: Memory, poll: Poll, kind: PollKind, reason: str, fresh: Freshness | None = None) -> Step:
+    """The step of a poll that gives no events: its record alone."""
     last = memory.last_poll
     record = PollRecord(
         snapshot=poll.snapshot,
         time=poll.time,
         kind=kind,
-        reason=reason,
+        reason=reason_of(reason),
         rows=poll.decoded.rows,
         total_count=poll.decoded.total_count,
         reports=len(poll.decoded.reports),
@@ -540,11 +583,12 @@ def _unusable_step(memory: Memory, poll: Poll, kind: PollKind, reason: str, fres
         last_usable=last.last_usable if last else None,
         last_cut=last.last_cut if last else None,
         zones=memory.zones,
-        absent=last.absent if last else {},
         document_made_at=fresh.made_at if fresh else None,
         document_age_seconds=fresh.age_seconds if fresh else None,
         stamp_wrong=last.stamp_wrong if last else False,
         pace=last.pace if last else None,
         voids=last.voids if last else None,
+        absent_stations=sum(station.absent_since is not None for station in memory.stations.values()),
+        set_aside=memory.set_aside + 1 if kind is PollKind.SET_ASIDE else 0,
     )
-    return Step(Memory(memory.stations, record), (), (), (), record)
+    return Step(Memory(memory.stations, record), (), _moved(memory), (), (), record)

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError as ClientError
 
 from velib_dagster.events.advance import Memory, recall
 from velib_dagster.events.poll_name import counts_of, cut_name, poll_of
-from velib_dagster.events.records import PollRecord, StationState, decode_poll, decode_state
+from velib_dagster.events.records import PollRecord, StateRecord, decode_poll, decode_state
 from velib_dagster.events.topics import KafkaError, client_config
 from velib_dagster.settings import Settings
 
@@ -50,7 +50,7 @@ def read_memory(settings: Settings) -> Memory:
         messages = list(committed_messages(consumer, settings, settings.topic("states"), 0))
         newest = _newest_whole(consumer, settings, polls, messages, from_start=from_start)
     last_name = cut_name(newest.record.snapshot) if newest else ""
-    states: dict[str, StationState] = {}
+    states: dict[str, StateRecord] = {}
     told_by: dict[str, str] = {}
     for message in messages:
         key, value, poll = message.key(), message.value(), poll_of(message.headers())

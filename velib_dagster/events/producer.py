@@ -8,32 +8,37 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
 
 from confluent_kafka import KafkaError as ClientError
 from confluent_kafka import KafkaException, Producer
 
-from velib_dagster.events.advance import Memory, Poll, Rules, Step, advance, cut, memory_is_ahead
+from velib_dagster.events.accepted import read_accepted
+from velib_dagster.events.advance import Memory, Poll, Rules, Step, cut, memory_is_ahead
 from velib_dagster.events.hanging import end_hanging
 from velib_dagster.events.memory import committed_reader, read_memory, stable_offsets
+from velib_dagster.events.messages import Message, messages_of
 from velib_dagster.events.ownership import demand_own_topics, home_headers
-from velib_dagster.events.poll_name import counted_headers_of, cut_name, headers_of
-from velib_dagster.events.records import PollRecord, StationState, Void, encode
+from velib_dagster.events.poll_name import cut_name
+from velib_dagster.events.records import PollRecord, StationState
+from velib_dagster.events.set_aside import Prepared, TooManySetAsideError, prepare
 from velib_dagster.events.topics import KafkaError, client_config, ensure_topics
 from velib_dagster.events.zones import zone_of, zones_followed, zones_from_geojson
 from velib_dagster.feed.answers import Snapshot
-from velib_dagster.feed.decode import decode_snapshot
 from velib_dagster.feed.document_age import document_age_of
+from velib_dagster.feed.errors import SnapshotError
 from velib_dagster.feed.held import settled
 from velib_dagster.feed.poll_time import HISTORY
+from velib_dagster.feed.reports import NOTHING
 from velib_dagster.feed.snapshots import SnapshotStore
-from velib_dagster.settings import Settings
+from velib_dagster.settings import Settings, VelibError
 
 _SECONDS: Final = 30.0
 _COMMIT_SECONDS: Final = 10.0
 """Whoever waits is told in time that Kafka is away; what became of the transaction shows at the next opening."""
+_FULL_SECONDS: Final = 0.1
 HEAD: Final = 10
 """States shown as a preview of what was sent."""
 
@@ -77,10 +82,12 @@ class EventProducer:
     home is to `adopt` them.
     """
 
-    def __init__(self, settings: Settings, *, adopt: bool = False) -> None:
+    def __init__(self, settings: Settings, *, adopt: bool = False, buffer_messages: int = 1_000_000) -> None:
         self._settings = settings
+        self._buffer_messages = buffer_messages
         self._home = home_headers(settings)
         self._store = SnapshotStore(settings.raw)
+        self._accepted = read_accepted(settings)
         self._rules = Rules(
             max_hold=timedelta(seconds=settings.feed.max_hold_seconds),
             zone=zones_from_geojson(settings.zones_file) if settings.zones_file else zone_of,
@@ -100,7 +107,7 @@ class EventProducer:
                 "acks": "all",
                 "compression.type": "lz4",
                 "linger.ms": 5,
-                "queue.buffering.max.messages": 1_000_000,
+                "queue.buffering.max.messages": self._buffer_messages,
                 "log_level": 0,
             }
         )
@@ -134,7 +141,9 @@ class EventProducer:
         Raises:
             FencedError: a newer producer took over.
             KafkaError: Kafka can't be reached; the next call looks what became of the open transaction, and goes on.
-            CorruptSnapshotError: a raw file can't be read; nothing after it was sent.
+            TooManySetAsideError: more snapshots in a row can't be processed than may be set aside; what comes
+                before is sent, nothing behind it.
+            SnapshotError: the disk doesn't give a raw file now; nothing behind it was sent.
         """
         published = Published()
         started = time.monotonic()
@@ -142,31 +151,49 @@ class EventProducer:
             self._open()
         names = self.waiting
         for first in range(0, len(names), polls_per_transaction):
-            memory = self.memory
-            steps: list[Step] = []
-            for name in names[first : first + polls_per_transaction]:
-                snapshot = self._store.read(name)
-                poll = self._poll(snapshot, memory)
-                if poll is None:
-                    published.held = len(names) - first - len(steps)
-                    break
-                step = advance(memory, poll, self._rules)
-                memory = step.memory
-                steps.append(step)
-            if steps:
-                self._send((step.record.snapshot, step) for step in steps)
-            self.memory = memory
-            for step in steps:
-                published.add(step)
+            chunk = names[first : first + polls_per_transaction]
+            prepared, stopped = self._prepared(chunk)
+            if prepared:
+                self._send([message for one in prepared for message in one.messages])
+                self.memory = prepared[-1].step.memory
+            for one in prepared:
+                published.add(one.step)
                 if on_poll is not None:
-                    on_poll(step.record)
-            if published.held:
+                    on_poll(one.step.record)
+            if stopped is not None:
+                raise stopped
+            if len(prepared) < len(chunk):
+                published.held = len(names) - first - len(prepared)
                 break
         published.seconds = time.monotonic() - started
         return published
 
-    def _poll(self, snapshot: Snapshot, memory: Memory) -> Poll | None:
-        """The poll with the time that it is published with, None while later polls must still confirm that time."""
+    def _prepared(self, names: Iterable[str]) -> tuple[list[Prepared], VelibError | None]:
+        """What is to be sent of some snapshots, fewer where one is held, and the error that stops the chain there."""
+        memory = self.memory
+        prepared: list[Prepared] = []
+        try:
+            for name in names:
+                one = prepare(
+                    memory,
+                    name,
+                    self._store,
+                    self._rules,
+                    self._timed,
+                    feed_url=self._settings.feed.url,
+                    accepted=self._accepted.snapshot,
+                )
+                if one is None:
+                    break
+                prepared.append(one)
+                memory = one.step.memory
+        except (SnapshotError, TooManySetAsideError) as error:
+            return prepared, error
+        return prepared, None
+
+    def _timed(self, snapshot: Snapshot, memory: Memory) -> Poll | None:
+        """The poll, not yet decoded, with the time that it is published with; None while later polls must still confirm
+        that time."""
         doubtful = snapshot.told is not None and not snapshot.told.confirmed
         later = self._store.dated(self._store.names_after(snapshot.name)[:HISTORY]) if doubtful else []
         settles = settled(snapshot.dated, later)
@@ -179,7 +206,7 @@ class EventProducer:
         return Poll(
             snapshot.name,
             time_known,
-            decode_snapshot(snapshot, self._settings.feed.url),
+            NOTHING,
             snapshot.clock_offset_seconds,
             now=settles.now,
             clock_note=settles.note,
@@ -196,7 +223,7 @@ class EventProducer:
         last = self.memory.last_poll
         if last is None:
             return False
-        self._send([(last.snapshot, Step(self.memory, (), (), (), last))])
+        self._send(messages_of(Step(self.memory, (), (), (), (), last)))
         return True
 
     def cut(self) -> int:
@@ -210,36 +237,39 @@ class EventProducer:
         step = cut(self.memory, self._rules)
         if step is None:
             return 0
-        self._send([(cut_name(step.record.snapshot), step)])
+        self._send(messages_of(step, cut_name(step.record.snapshot)))
         self.memory = step.memory
         return len(step.spells)
 
-    def _send(self, steps: Iterable[tuple[str, Step]]) -> None:
-        """One transaction: all of it is seen by readers of committed records, or nothing. Each step has its name."""
-        states, spells, polls = (self._settings.topic(name) for name in ("states", "spells", "polls"))
+    def _send(self, messages: Iterable[Message]) -> None:
+        """One transaction: all of it is seen by readers of committed records, or nothing."""
         client = self._client
         try:
             client.begin_transaction()
-            for name, step in steps:
-                poll = headers_of(name)
-                for spell in step.spells:
-                    client.produce(spells, encode(spell), spell.station_code, headers=poll)
-                at = _text(step.record.time)
-                if step.void is not None:
-                    for code in step.voided:
-                        client.produce(states, None, code, headers=[*_void_headers(step.void), *poll])
-                for state in step.states:
-                    client.produce(states, encode(state), state.station_code, headers=poll)
-                for code in step.left:
-                    client.produce(states, None, code, headers=[("at", at), *poll])
-                counted = counted_headers_of(name, len(step.states), len(step.spells))
-                client.produce(polls, encode(step.record), step.record.snapshot, headers=[*counted, *self._home])
-                client.poll(0)
+            for message in messages:
+                self._produce(message)
             client.commit_transaction(_COMMIT_SECONDS)
         except KafkaException as error:
             # What became of it, only the topics can tell: a later transaction's end would close one that hangs, too.
             self._in_doubt = True
             raise _in_words(self._settings, error) from error
+
+    def _produce(self, message: Message) -> None:
+        """Hand a record to the client; while its buffer is full, wait until Kafka took some of it."""
+        deadline = time.monotonic() + _SECONDS
+        topic = self._settings.topic(message.topic)
+        headers = [*message.headers, *(self._home if message.topic == "polls" else ())]
+        while True:
+            try:
+                self._client.produce(topic, message.value, message.key, headers=headers)
+            except BufferError as error:
+                if time.monotonic() > deadline:
+                    msg = f"Kafka at {self._settings.kafka} has taken nothing for {_SECONDS:.0f} s: is it up?"
+                    raise KafkaError(msg) from error
+                self._client.poll(_FULL_SECONDS)
+            else:
+                self._client.poll(0)
+                return
 
 
 def publish(settings: Settings, *, on_poll: Callable[[PollRecord], None] | None = None) -> Published:
@@ -247,7 +277,7 @@ def publish(settings: Settings, *, on_poll: Callable[[PollRecord], None] | None 
 
     Raises:
         KafkaError: Kafka can't be reached.
-        CorruptSnapshotError: a raw file can't be read; nothing after it was sent.
+        TooManySetAsideError, SnapshotError: as `publish_waiting`.
     """
     published = Published()
     try:
@@ -270,15 +300,6 @@ def cut_running_spells(settings: Settings) -> int:
             return producer.cut()
     except FencedError:
         return 0
-
-
-def _void_headers(void: Void) -> list[tuple[str, str | bytes | None]]:
-    """Headers of a tombstone that takes away only what a clock that was ahead has brought."""
-    return [("at", _text(void.until + timedelta(seconds=1))), ("after", _text(void.after))]
-
-
-def _text(time: datetime) -> bytes:
-    return time.isoformat().replace("+00:00", "Z").encode()
 
 
 def _in_words(settings: Settings, error: KafkaException) -> KafkaError | FencedError:

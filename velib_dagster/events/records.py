@@ -12,9 +12,16 @@ from msgspec import Meta
 
 from velib_dagster.feed.reports import PollKind
 
+VERSION: Final = 1
+"""Version of these records. One that older programs must not read as theirs carries a larger number in its Kafka header
+`version`; without that header it is 1. Whoever meets a newer one stops: what it means is not known here."""
+
+MOST_REASON: Final = 500
+"""Characters of a reason."""
+
 
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
-    """The station as it is: one record per change of its state, name or place (topic `states`, compacted)."""
+    """The station as it is: its state, name and place since the newest change of the state."""
 
     station_code: Annotated[
         str, Meta(description="Public code of the station; a string, may carry a suffix (7101_relais)")
@@ -42,6 +49,23 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     def in_service(self) -> bool:
         """Installed, renting and returning."""
         return self.is_installed and self.is_renting and self.is_returning
+
+
+class StateRecord(StationState, frozen=True, kw_only=True, omit_defaults=True):
+    """One record of the topic `states` (compacted): the station as it is, and whether polls lack it.
+
+    Sent when state, name or place changed, and, with the three last fields, when an absence begins and when it ends.
+    """
+
+    absent_since: Annotated[
+        datetime | None, Meta(description="First usable poll (UTC) that lacks the station; left out while none does")
+    ] = None
+    absent_until: Annotated[
+        datetime | None, Meta(description="The poll (UTC) that has the station again; left out while it is absent")
+    ] = None
+    last_report: Annotated[
+        datetime | None, Meta(description="Poll time (UTC) of the last report before an absence that goes on")
+    ] = None
 
 
 class Spell(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +117,7 @@ class LastUsable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Absence(msgspec.Struct, frozen=True, kw_only=True):
-    """A station that the newest usable poll lacks: its last report, and the first usable poll without it."""
+    """A station that the newest usable poll lacks, as poll records of before told it."""
 
     last_report: datetime
     since: datetime
@@ -156,8 +180,8 @@ class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_cut: Annotated[datetime | None, Meta(description="Newest time at which all running spells were cut")]
     absent: Annotated[
         dict[str, Absence],
-        Meta(description="Stations missing from the newest usable poll: last report, first poll without them"),
-    ]
+        Meta(description="Empty; in old records, stations missing from the newest usable poll, now told by the states"),
+    ] = {}
     mended: Annotated[
         dict[str, int], Meta(description="Values read leniently or given up alone, by field and what was wrong")
     ] = {}
@@ -183,6 +207,10 @@ class PollRecord(msgspec.Struct, frozen=True, kw_only=True):
         tuple[Void, ...] | None,
         Meta(description="Newest spans of time that polls with a clock ahead brought and that are void, if any"),
     ] = None
+    absent_stations: Annotated[int, Meta(description="Stations of the network that the newest usable poll lacks")] = 0
+    set_aside: Annotated[
+        int, Meta(description="Polls in a row, up to this one, that could not be processed and were set aside")
+    ] = 0
 
     def old_document(self, max_hold_seconds: int) -> bool:
         """Whether the document was older at the poll than states hold, and that is believed."""
@@ -201,12 +229,18 @@ def utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+def reason_of(text: str) -> str:
+    """A reason of bounded length that every store takes: it may quote what a feed sent."""
+    clean = text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+    return clean if len(clean) <= MOST_REASON else f"{clean[: MOST_REASON - 2]} …"
+
+
 def encode(record: StationState | Spell | PollRecord) -> bytes:
     """The record's JSON, UTF-8."""
     return _ENCODER.encode(record)
 
 
-decode_state: Final = msgspec.json.Decoder(StationState).decode
+decode_state: Final = msgspec.json.Decoder(StateRecord).decode
 decode_spell: Final = msgspec.json.Decoder(Spell).decode
 decode_poll: Final = msgspec.json.Decoder(PollRecord).decode
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from velib_dagster.events.records import PollRecord, Spell, StationState
+from velib_dagster.events.records import PollRecord, Spell, StateRecord
 
-TOPIC_RECORDS: Final[dict[str, type[msgspec.Struct]]] = {"states": StationState, "spells": Spell, "polls": PollRecord}
+TOPIC_RECORDS: Final[dict[str, type[msgspec.Struct]]] = {"states": StateRecord, "spells": Spell, "polls": PollRecord}
 
 
 def schema(topic: str) -> dict[str, Any]:

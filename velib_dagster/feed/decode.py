@@ -6,10 +6,11 @@ Judges by the answers alone; what needs the polls before (too short, repeated, r
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+from msgspec import Meta
 
 from velib_dagster.feed import explore, gbfs, vehicles
 from velib_dagster.feed.answers import (
@@ -297,9 +298,13 @@ def _rows(raw: msgspec.Raw) -> list[msgspec.Raw]:
         return []
 
 
+_RowCount = Annotated[int, Meta(ge=0, le=10_000_000)]
+"""Rows that a feed says it has; what is beyond says nothing, and no column of 32 bits holds it."""
+
+
 def _number(raw: msgspec.Raw | None) -> int | None:
     try:
-        return msgspec.json.decode(raw, type=int) if raw is not None else None
+        return msgspec.json.decode(raw, type=_RowCount) if raw is not None else None
     except UNDECODABLE:
         return None
 

@@ -66,6 +66,7 @@ def storage(context: dg.AssetExecutionContext, config: Retention, platform: Plat
     }
     tables = {
         "station_states": config.state_days,
+        "absences": config.state_days,
         "windows": config.window_days,
         "polls": config.poll_days,
         "station_forecasts": config.forecast_days,

@@ -26,6 +26,9 @@ _TABLES: Final[dict[str, LiteralString]] = {
         AND EXISTS (SELECT FROM station_states AS new
                     WHERE new.station_code = old.station_code AND new.since > old.since)
     """,
+    "absences": """
+        DELETE FROM absences WHERE until < (SELECT max(since) FROM station_states) - %s * interval '1 day'
+    """,
     "windows": """
         DELETE FROM windows WHERE window_start < (SELECT max(window_start) FROM windows) - %s * interval '1 day'
     """,

@@ -82,6 +82,12 @@ PROGRESS_COLUMNS: Final = (
     Column("updated_at", datetime, False, "When this row was written; seconds ago while the query lives"),
 )
 
+ABSENCE_COLUMNS: Final = (
+    _STATION,
+    Column("since", datetime, False, "First usable poll that lacked the station"),
+    Column("until", datetime, True, "The poll that had it again; NULL while it is absent"),
+)
+
 VERSION_COLUMNS: Final = (
     Column("version", int, False, "Number of the migration"),
     Column("name", str, False, "File of the migration"),
@@ -154,6 +160,7 @@ RELATIONS: Final = (
     Relation("schema_version", "Migrations applied to this database, one row each", VERSION_COLUMNS),
     Relation("home", "The home that writes this database; others are refused. One row", HOME_COLUMNS),
     Relation("station_states", "Recent states of the stations: one row per change", STATE_COLUMNS),
+    Relation("absences", "When usable polls lacked a station, one row each time; until it left", ABSENCE_COLUMNS),
     Relation("station_now", "The newest state of each station of the network", columns(StationState), view=True),
     Relation(
         "windows",

@@ -14,6 +14,36 @@ from psycopg.rows import dict_row
 from velib_dagster.store.forecast_columns import STATION_FORECASTS
 from velib_dagster.store.upsert import Connection, Row
 
+_PRESENT: Final = sql.SQL("""NOT poll.absent ? s.station_code AND NOT EXISTS (
+    SELECT FROM absences AS a WHERE a.station_code = s.station_code AND a.since <= poll.time
+        AND (a.until IS NULL OR a.until > poll.time))""")
+"""Condition on stations `s`: the poll `poll` had them. Polls of before say so themselves, in their column `absent`."""
+
+_STATES_AT: Final = sql.SQL("""
+WITH poll AS (
+    SELECT time, absent FROM polls WHERE kind IN ('usable', 'repaired') AND time <= %(at)s
+        AND time > %(at)s - %(hold)s * interval '1 second' ORDER BY time DESC LIMIT 1
+)
+SELECT station_code, lat, lon, capacity, bikes, docks, is_installed AND is_renting AND is_returning AS in_service
+FROM poll CROSS JOIN station_states_at(%(at)s) AS s WHERE {present}
+""")
+
+_SETTLE: Final = sql.SQL("""
+WITH poll AS (
+    SELECT time, absent FROM polls WHERE kind IN ('usable', 'repaired') AND time <= %(at)s
+        AND time > %(at)s - %(hold)s * interval '1 second' ORDER BY time DESC LIMIT 1
+),
+came AS (
+    SELECT station_code, bikes = 0 AS was_empty, docks = 0 AS was_full
+    FROM poll CROSS JOIN station_states_at(%(at)s) AS s
+    WHERE is_installed AND is_renting AND is_returning AND {present}
+)
+UPDATE station_forecasts AS f SET settled = true, was_full = came.was_full, was_empty = came.was_empty
+FROM station_forecasts AS own LEFT JOIN came USING (station_code)
+WHERE own.target_at = %(at)s AND NOT own.settled AND f.made_at = own.made_at
+    AND f.horizon_minutes = own.horizon_minutes AND f.station_code = own.station_code
+""")
+
 
 class StateAt(msgspec.Struct, frozen=True, kw_only=True):
     """A station's state as of an instant: what a forecast sees of it."""
@@ -90,15 +120,7 @@ def states_at(connection: Connection, at: datetime, hold_seconds: int) -> dict[s
     Stations that the newest usable poll before the instant lacks are left out.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(
-            "WITH poll AS ("
-            "  SELECT absent FROM polls WHERE kind IN ('usable', 'repaired') AND time <= %(at)s"
-            "   AND time > %(at)s - %(hold)s * interval '1 second' ORDER BY time DESC LIMIT 1)"
-            " SELECT station_code, lat, lon, capacity, bikes, docks,"
-            "  is_installed AND is_renting AND is_returning AS in_service"
-            " FROM poll CROSS JOIN station_states_at(%(at)s) WHERE NOT poll.absent ? station_code",
-            {"at": at, "hold": hold_seconds},
-        )
+        cursor.execute(_STATES_AT.format(present=_PRESENT), {"at": at, "hold": hold_seconds})
         states = [msgspec.convert(row, StateAt) for row in cursor]
     return {state.station_code: state for state in states}
 
@@ -141,19 +163,7 @@ def settle(connection: Connection, hold_seconds: int) -> int:
         settled = 0
         for (target,) in targets:
             settled += connection.execute(
-                "WITH poll AS ("
-                "  SELECT absent FROM polls WHERE kind IN ('usable', 'repaired') AND time <= %(at)s"
-                "   AND time > %(at)s - %(hold)s * interval '1 second' ORDER BY time DESC LIMIT 1),"
-                " came AS ("
-                "  SELECT station_code, bikes = 0 AS was_empty, docks = 0 AS was_full"
-                "  FROM poll CROSS JOIN station_states_at(%(at)s)"
-                "  WHERE is_installed AND is_renting AND is_returning AND NOT poll.absent ? station_code)"
-                " UPDATE station_forecasts AS f SET settled = true, was_full = came.was_full,"
-                "  was_empty = came.was_empty"
-                " FROM station_forecasts AS own LEFT JOIN came USING (station_code)"
-                " WHERE own.target_at = %(at)s AND NOT own.settled AND f.made_at = own.made_at"
-                "  AND f.horizon_minutes = own.horizon_minutes AND f.station_code = own.station_code",
-                {"at": target, "hold": hold_seconds},
+                _SETTLE.format(present=_PRESENT), {"at": target, "hold": hold_seconds}
             ).rowcount
     return settled
 

@@ -7,17 +7,18 @@ Rows are keyed by what they are about, so a batch run twice changes nothing. Whe
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 import psycopg
 from psycopg import sql
 
-from velib_dagster.events.records import Column, PollRecord, StationState, Void, columns
-from velib_dagster.store.columns import PROGRESS_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
+from velib_dagster.events.records import Column, PollRecord, StateRecord, StationState, Void, columns
+from velib_dagster.store.columns import ABSENCE_COLUMNS, PROGRESS_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
 
 Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
 Row: TypeAlias = Sequence[object]
+T = TypeVar("T")
 
 _SQL_TYPES: Final = {int: "int8", float: "float8", bool: "bool", datetime: "timestamptz"}
 
@@ -38,7 +39,7 @@ class Left(msgspec.Struct, frozen=True):
 class StateEvent(msgspec.Struct, frozen=True):
     """A record of the topic `states`, and the poll that it is of; None where an older version wrote it."""
 
-    event: StationState | Left
+    event: StateRecord | Left
     poll: str | None = None
 
 
@@ -74,12 +75,13 @@ def upsert_windows(connection: Connection, rows: Iterable[Row]) -> int:
 
 
 def upsert_states(connection: Connection, events: Iterable[StateEvent]) -> int:
-    """Write states and tombstones in the order of the topic; returns how many rows changed or went.
+    """Write states and tombstones in the order of the topic; returns how many rows of states changed or went.
 
     A tombstone takes away the station's rows that began before it; what follows it in the batch stays. An event of an
     older poll than the station's own before it, or than the row's, came again and changes nothing.
     """
     states: dict[str, dict[datetime, StateEvent]] = {}
+    absences: dict[str, dict[datetime, datetime | None]] = {}
     left: list[Left] = []
     newest: dict[str, str] = {}
     for item in events:
@@ -90,33 +92,63 @@ def upsert_states(connection: Connection, events: Iterable[StateEvent]) -> int:
             newest[code] = item.poll
         if isinstance(event, Left):
             left.append(event)
-            kept = states.pop(code, {})
-            if event.after is not None:
-                states[code] = {since: kept[since] for since in kept if since <= event.after}
-        else:
-            states.setdefault(code, {})[event.since] = item
-    rows = (
-        (*msgspec.structs.astuple(item.event), item.poll) for by_since in states.values() for item in by_since.values()
-    )
+            _forget(states, event)
+            _forget(absences, event)
+            continue
+        states.setdefault(code, {})[event.since] = item
+        if event.absent_since is not None:
+            absences.setdefault(code, {})[event.absent_since] = event.absent_until
+    rows = (_state_row(item) for by_since in states.values() for item in by_since.values())
     with connection.transaction():
-        gone = connection.execute(
-            "DELETE FROM station_states AS s USING"
-            " unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) AS l (code, at, after)"
-            " WHERE s.station_code = l.code AND s.since < l.at AND (l.after IS NULL OR s.since > l.after)",
-            ([one.station_code for one in left], [one.at for one in left], [one.after for one in left]),
-        ).rowcount
-        _stage(connection, "station_states", STATE_COLUMNS, rows)
-        return (
-            gone
-            + connection.execute(
-                _upsert(
-                    "station_states",
-                    STATE_COLUMNS,
-                    key=("station_code", "since"),
-                    condition="coalesce(excluded.poll >= station_states.poll, true)",
-                )
+        gone = [
+            connection.execute(
+                sql.SQL(
+                    "DELETE FROM {} AS s USING"
+                    " unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) AS l (code, at, after)"
+                    " WHERE s.station_code = l.code AND s.since < l.at AND (l.after IS NULL OR s.since > l.after)"
+                ).format(sql.Identifier(table)),
+                ([one.station_code for one in left], [one.at for one in left], [one.after for one in left]),
             ).rowcount
-        )
+            for table in ("station_states", "absences")
+        ]
+        _stage(connection, "station_states", STATE_COLUMNS, rows)
+        written = connection.execute(
+            _upsert(
+                "station_states",
+                STATE_COLUMNS,
+                key=("station_code", "since"),
+                condition="coalesce(excluded.poll >= station_states.poll, true)",
+            )
+        ).rowcount
+        _upsert_absences(connection, absences)
+        return gone[0] + written
+
+
+def _forget(by_since: dict[str, dict[datetime, T]], event: Left) -> None:
+    """Take away what a tombstone does: all of the station, or what began after a time."""
+    kept = by_since.pop(event.station_code, {})
+    if event.after is not None:
+        by_since[event.station_code] = {since: kept[since] for since in kept if since <= event.after}
+
+
+def _state_row(item: StateEvent) -> Row:
+    return (*(getattr(item.event, name) for name in StationState.__struct_fields__), item.poll)
+
+
+def _upsert_absences(connection: Connection, absences: dict[str, dict[datetime, datetime | None]]) -> None:
+    """Write when stations were absent; a state that began later ends an absence whose own end was compacted away."""
+    rows = ((code, since, until) for code, by_since in absences.items() for since, until in by_since.items())
+    _stage(connection, "absences", ABSENCE_COLUMNS, rows)
+    connection.execute(
+        "INSERT INTO absences SELECT * FROM staged_absences"
+        " ON CONFLICT (station_code, since) DO UPDATE SET until = coalesce(excluded.until, absences.until)"
+    )
+    connection.execute(
+        "UPDATE absences AS a SET until = s.next FROM"
+        " (SELECT a.station_code, a.since, min(s.since) AS next FROM absences AS a JOIN staged_station_states AS s"
+        "  USING (station_code) WHERE a.until IS NULL AND s.since > a.since GROUP BY 1, 2) AS s"
+        " WHERE a.station_code = s.station_code AND a.since = s.since"
+    )
 
 
 def upsert_polls(connection: Connection, polls: Iterable[PollRecord]) -> int:

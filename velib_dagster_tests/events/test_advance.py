@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velib_dagster.events.advance import Memory, Poll, Rules, advance, cut, recall
-from velib_dagster.events.records import decode_poll, decode_spell, decode_state, encode
+from velib_dagster.events.advance import Memory, Poll, Rules, Step, advance, cut, recall
+from velib_dagster.events.messages import messages_of
+from velib_dagster.events.records import StateRecord, decode_poll, decode_spell, decode_state, encode
 from velib_dagster.feed.reports import DecodedPoll, PollKind, Refusal, Report
 
 START = datetime(2024, 11, 7, 8, 0, tzinfo=UTC)
@@ -58,12 +59,17 @@ def poll(minutes: float, *reports: Report, failure: PollKind | None = None, **ch
     return Poll(f"{at(minutes):%Y%m%dT%H%M%SZ}-0", at(minutes), decoded)
 
 
+def told(step: Step) -> list[StateRecord]:
+    """The states as the topic gets them."""
+    return [decode_state(m.value) for m in messages_of(step) if m.topic == "states" and m.value is not None]
+
+
 def run(*polls: Poll, rules: Rules = RULES):
     memory, states, spells, records, left = Memory(), [], [], [], []
     for each in polls:
         step = advance(memory, each, rules)
         memory = step.memory
-        states += step.states
+        states += told(step)
         spells += step.spells
         records.append(step.record)
         left += step.left
@@ -107,11 +113,11 @@ def test_a_hold_that_ran_out_while_the_station_is_absent_closes_its_spell_at_the
     other = report("9020")
     polls = [poll(0, report(), *(report(str(9020 + n)) for n in range(10)))]
     polls += [poll(m, *(report(str(9020 + n)) for n in range(10))) for m in (5, 10, 15)]
-    _, _, spells, records, _ = run(*polls)
+    memory, _, spells, records, _ = run(*polls)
     assert spans(s for s in spells if s.station_code == "16107") == [(0, 10, 3), (10, 11, 3)]
-    assert set(records[-1].absent) == {"16107"}
-    assert records[-1].absent["16107"].last_report == at(0)
-    assert other.station_code not in records[-1].absent
+    assert [record.absent_stations for record in records] == [0, 1, 1, 1]
+    assert (memory.stations["16107"].last_report, memory.stations["16107"].absent_since) == (at(0), at(5))
+    assert memory.stations[other.station_code].absent_since is None
 
 
 def test_a_gap_longer_than_the_hold_invents_nothing_and_the_same_counts_start_a_new_state() -> None:
@@ -282,12 +288,14 @@ def test_a_producer_that_starts_again_from_kafka_goes_on_as_if_it_had_never_stop
     polls = as_polls(moves)
     whole = run(*polls)
     memory, states, spells, records, left = run(*polls[:stop])
-    compacted = {s.station_code: s for s in states if s.station_code not in left}
-    memory = recall(compacted, records[-1])
+    compacted = {s.station_code: s for s in states if s.station_code in memory.stations}
+    read = recall(compacted, records[-1])
+    assert (dict(read.stations), read.last_poll) == (dict(memory.stations), memory.last_poll)
+    memory = read
     for each in polls[stop:]:
         step = advance(memory, each, RULES)
         memory = step.memory
-        states += step.states
+        states += told(step)
         spells += step.spells
         records.append(step.record)
         left += step.left

@@ -1,5 +1,6 @@
 """The producer against a real broker: each poll once, in order, whatever ends or overtakes it."""
 
+import errno
 import json
 import os
 import signal
@@ -11,15 +12,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
 
+from velib_dagster.events.accepted import Accepted, write_accepted
 from velib_dagster.events.advance import Memory
 from velib_dagster.events.memory import committed_messages, committed_reader, newest_poll, read_memory, stable_offsets
 from velib_dagster.events.producer import EventProducer, FencedError, cut_running_spells, publish
 from velib_dagster.events.records import decode_poll, decode_spell, decode_state
+from velib_dagster.events.set_aside import TooManySetAsideError
 from velib_dagster.events.topics import KafkaError, admin, ensure_topics, identity
 from velib_dagster.feed.answers import Answer, Fetched
-from velib_dagster.feed.errors import CorruptSnapshotError
+from velib_dagster.feed.errors import SnapshotError
 from velib_dagster.feed.reports import PollKind
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.settings import Settings
@@ -116,7 +119,7 @@ def test_the_memory_read_back_is_the_memory_that_was_held(feed: Settings) -> Non
         read: Memory = read_memory(feed)
     assert dict(read.stations) == dict(held.stations)
     assert read.last_poll == held.last_poll
-    assert set(read.last_poll.absent) == {"16000"}
+    assert [code for code, station in read.stations.items() if station.absent_since] == ["16000"]
 
 
 def test_a_newer_producer_fences_the_older_one_and_sends_what_it_left(feed: Settings) -> None:
@@ -162,14 +165,58 @@ def test_the_running_spells_are_cut_once_at_a_stop(feed: Settings) -> None:
     assert sum(s.seconds for s in spells) == 20 * 4 * 60
 
 
-def test_a_raw_file_that_cannot_be_read_stops_before_it_and_names_it(feed: Settings) -> None:
-    keep_history(feed, 2)
-    name = keep(feed, 3, [row(16001, 3)])
-    body = next(p for p in feed.raw.rglob(f"{name}*.gz"))
-    body.write_bytes(b"not gzip")
-    with pytest.raises(CorruptSnapshotError, match=name):
-        publish(feed)
-    assert len(topic(feed, "polls")) == 2
+def damage(settings: Settings, name: str) -> None:
+    next(settings.raw.rglob(f"{name}*.gz")).write_bytes(b"not gzip")
+
+
+def test_a_damaged_raw_file_is_set_aside_and_what_waits_behind_it_is_sent_once(feed: Settings) -> None:
+    keep_history(feed, 2, stations=1)
+    damage(feed, keep(feed, 3, [row(16000, 3)]))
+    keep(feed, 4, [row(16000, 4)])
+    assert publish(feed).kinds == {"usable": 3, "set_aside": 1}
+    assert publish(feed).polls == 0
+    polls = [decode_poll(value) for _, value in topic(feed, "polls")]
+    assert [(poll.time.minute, poll.kind, poll.set_aside) for poll in polls] == [
+        (0, "usable", 0), (1, "usable", 0), (3, "set_aside", 1), (4, "usable", 0)
+    ]  # fmt: skip
+    assert "is damaged" in polls[2].reason
+
+
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_the_fourth_in_a_row_stops_the_chain_across_runs_until_someone_accepts_it(feed: Settings, at_once: int) -> None:
+    keep(feed, 0, [row(16000, 3)])
+    names = [keep(feed, minute, [row(16000, 3)]) for minute in range(1, 6)]
+    for name in names:
+        damage(feed, name)
+    last = keep(feed, 6, [row(16000, 4)])
+    for _ in range(2):
+        with EventProducer(feed) as producer, pytest.raises(TooManySetAsideError, match=names[3]):
+            producer.publish_waiting(polls_per_transaction=at_once)
+        assert [decode_poll(value).set_aside for _, value in topic(feed, "polls")] == [0, 1, 2, 3]
+    write_accepted(feed, Accepted(snapshot=names[-1]))
+    assert publish(feed).last.snapshot == last
+    assert [decode_poll(value).set_aside for _, value in topic(feed, "polls")] == [0, 1, 2, 3, 4, 5, 0]
+
+
+def test_a_raw_file_that_the_disk_does_not_give_now_is_tried_again(feed: Settings, monkeypatch) -> None:
+    keep(feed, 0, [row(16000, 3)])
+
+    def fail(_: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with EventProducer(feed) as producer, monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", fail)
+        with pytest.raises(SnapshotError, match="can't be read"):
+            producer.publish_waiting()
+    assert topic(feed, "polls") == []
+    assert publish(feed).kinds == {"usable": 1}
+
+
+def test_a_client_whose_buffer_is_full_waits_for_kafka(feed: Settings) -> None:
+    keep(feed, 0, [row(16000 + number, 3) for number in range(300)])
+    with EventProducer(feed, buffer_messages=20) as producer:
+        assert producer.publish_waiting().states == 300
+    assert len(topic(feed, "states")) == 300
 
 
 def test_a_topic_with_another_policy_is_refused_in_words(feed: Settings) -> None:
@@ -179,6 +226,29 @@ def test_a_topic_with_another_policy_is_refused_in_words(feed: Settings) -> None
         future.result()
     with pytest.raises(KafkaError, match=r"cleanup\.policy=delete, not compact"):
         ensure_topics(feed)
+
+
+def kept(settings: Settings) -> str:
+    client = admin(settings)
+    (described,) = client.describe_configs([ConfigResource(ResourceType.TOPIC, settings.topic("states"))]).values()
+    return described.result()["delete.retention.ms"].value
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [({}, str(30 * 24 * 3600 * 1000)), ({"delete.retention.ms": "1234567"}, "1234567")],
+)
+def test_tombstones_are_kept_for_30_days_unless_someone_chose_otherwise(feed: Settings, config, expected: str) -> None:
+    ensure_topics(feed)
+    assert kept(feed) == str(30 * 24 * 3600 * 1000)
+    client = admin(feed)
+    for future in client.delete_topics([feed.topic("states")], operation_timeout=20).values():
+        future.result()
+    topic = NewTopic(feed.topic("states"), 1, config={"cleanup.policy": "compact", **config})
+    for future in client.create_topics([topic]).values():
+        future.result()
+    ensure_topics(feed)
+    assert kept(feed) == expected
 
 
 def test_a_broker_that_is_away_is_named(feed: Settings) -> None:

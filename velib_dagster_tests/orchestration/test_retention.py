@@ -184,8 +184,18 @@ def test_old_rows_go_by_days_before_the_newest_row_and_the_newest_of_each_stay(
                 " VALUES ('1', %(at)s, 15, %(at)s, 3)",
                 {"at": START + timedelta(days=day)},
             )
-    keep: dict[str, float] = {"station_states": 7, "windows": 7, "polls": 7, "station_forecasts": 3}
-    assert delete_rows(settings, keep) == {"station_states": 2, "windows": 0, "polls": 1, "station_forecasts": 1}
+        connection.execute(
+            "INSERT INTO absences VALUES ('1', %(old)s, %(old)s), ('1', %(new)s, %(new)s), ('2', %(old)s, NULL)",
+            {"old": START, "new": START + timedelta(days=20)},
+        )
+    keep: dict[str, float] = {"station_states": 7, "absences": 7, "windows": 7, "polls": 7, "station_forecasts": 3}
+    assert delete_rows(settings, keep) == {
+        "station_states": 2,
+        "absences": 1,
+        "windows": 0,
+        "polls": 1,
+        "station_forecasts": 1,
+    }
     with connect(settings) as connection:
         left = connection.execute("SELECT station_code, since FROM station_states ORDER BY 1").fetchall()
     assert left == [("1", START + timedelta(days=20)), ("silent", START)]

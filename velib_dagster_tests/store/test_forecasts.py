@@ -62,6 +62,16 @@ def test_states_are_told_as_of_an_instant(connection: Connection) -> None:
     assert {code: (state.bikes, state.in_service) for code, state in now.items()} == {"1": (3, False), "3": (9, True)}
 
 
+def test_a_station_is_left_out_while_usable_polls_lack_it(connection: Connection) -> None:
+    for number in range(0, 12, 2):
+        add_poll(connection, minute(number))
+    for code in ("1", "2"):
+        add_state(connection, code, minute(-90))
+    connection.execute("INSERT INTO absences VALUES ('2', %s, %s), ('2', %s, NULL)", (minute(4), minute(8), minute(10)))
+    found = [set(forecasts.states_at(connection, minute(number + 1), HOLD)) for number in range(0, 12, 2)]
+    assert found == [{"1", "2"}, {"1", "2"}, {"1"}, {"1"}, {"1", "2"}, {"1"}]
+
+
 def test_beyond_the_hold_of_the_last_usable_poll_nothing_is_known(connection: Connection) -> None:
     add_state(connection, "1", minute(-90))
     add_poll(connection, minute(0))

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, StationState, Void
+from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, StateRecord, Void
 from velib_dagster.feed.reports import PollKind
 from velib_dagster.settings import Settings
 from velib_dagster.store import reads
@@ -36,16 +36,16 @@ def window(at: datetime = NOON, code: str = "16107", **values: object) -> Sequen
     return [(usual | values)[column.name] for column in WINDOW_COLUMNS]
 
 
-def state(code: str = "16107", since: datetime = NOON, **values: object) -> StationState:
+def state(code: str = "16107", since: datetime = NOON, **values: object) -> StateRecord:
     usual: dict[str, object] = {
         "station_code": code, "name": "Benjamin Godard", "zone": "Paris 16e", "cell": "881fb46645fffff",
         "lat": 48.865983, "lon": 2.275725, "capacity": 35, "since": since, "bikes": 3, "mechanical": 1, "ebike": 2,
         "docks": 31, "is_installed": True, "is_renting": True, "is_returning": True, "last_reported": None,
     }  # fmt: skip
-    return msgspec.convert(usual | values, StationState)
+    return msgspec.convert(usual | values, StateRecord)
 
 
-def upsert_states(connection: Connection, events: Sequence[StationState | Left], polls: Sequence[str] = ()) -> int:
+def upsert_states(connection: Connection, events: Sequence[StateRecord | Left], polls: Sequence[str] = ()) -> int:
     of = polls or [None] * len(events)
     return upserts.upsert_states(connection, [StateEvent(*pair) for pair in zip(events, of, strict=True)])
 
@@ -282,3 +282,30 @@ def test_a_clock_that_was_ahead_is_passed_over_within_one_batch_too(connection: 
     upsert_polls(connection, [poll("20341107T120000Z-0", ahead), poll("a20241107T120000Z-0", NOON, voids=(void,))])
     assert connection.execute("SELECT since, bikes FROM station_states").fetchall() == [(NOON, 5)]
     assert [one.time for one in reads.newest_polls(connection)] == [NOON]
+
+
+def absences(connection: Connection) -> list[tuple[object, ...]]:
+    return connection.execute("SELECT * FROM absences ORDER BY station_code, since").fetchall()
+
+
+def test_an_absence_is_written_from_its_beginning_to_its_end_and_no_state_changes(connection: Connection) -> None:
+    begins, ends = NOON + timedelta(minutes=5), NOON + timedelta(minutes=8)
+    begun = state(absent_since=begins, last_report=NOON)
+    ended = state(absent_since=begins, absent_until=ends)
+    upsert_states(connection, [state()])
+    assert upsert_states(connection, [begun]) == 0
+    assert absences(connection) == [("16107", begins, None)]
+    assert upsert_states(connection, [ended]) == 0
+    assert upsert_states(connection, [begun, ended]) == 0, "a batch may come again"
+    assert absences(connection) == [("16107", begins, ends)]
+    upsert_states(connection, [Left("16107", NOON + timedelta(hours=24))])
+    assert absences(connection) == []
+
+
+def test_an_absence_whose_end_was_compacted_away_ends_with_the_next_state(connection: Connection) -> None:
+    begins, later = NOON + timedelta(minutes=5), NOON + timedelta(minutes=20)
+    upsert_states(connection, [state(absent_since=begins, last_report=NOON)])
+    upsert_states(connection, [state(name="Renamed while absent", absent_since=begins, last_report=NOON)])
+    assert absences(connection) == [("16107", begins, None)]
+    upsert_states(connection, [state(since=later)])
+    assert absences(connection) == [("16107", begins, later)]
