@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 for command in (
     platform.up, platform.status,
-    chain.backfill, chain.poll, chain.produce, chain.stream, chain.archive,
+    chain.backfill, chain.poll, chain.produce, chain.stream, chain.archive, chain.set_aside,
     reading.live, reading.stats, reading.export,
     forecast.train, forecast.forecast,
     feed.fetch, feed.check_feed, feed.simulate,

@@ -143,6 +143,34 @@ def _check_archive(settings: Settings, *, repair: bool) -> None:
         raise typer.Exit(1)
 
 
+def set_aside(
+    accept: Annotated[
+        bool,
+        typer.Option("--accept", help="Let the producer go on behind all snapshots that wait now, readable or not."),
+    ] = False,
+    home: Home = None,
+    feed: FeedName = None,
+) -> None:
+    """List the polls that could not be processed and were set aside; their raw snapshots stay as long as all do."""
+    from velib_dagster.events.accepted import Accepted, read_accepted, write_accepted
+    from velib_dagster.feed.snapshots import SnapshotStore
+    from velib_dagster.store.connect import connect
+    from velib_dagster.store.reads import polls_set_aside
+
+    settings = Settings.load(home, feed)
+    newest = SnapshotStore(settings.raw).newest()
+    if accept and newest is not None:
+        write_accepted(settings, Accepted(snapshot=newest, offsets=read_accepted(settings).offsets))
+        say(f"what can't be processed up to {newest} is set aside at the producer's next run, however many in a row")
+        return
+    with connect(settings) as connection:
+        polls = polls_set_aside(connection)
+    for poll in polls:
+        typer.echo(f"{poll.time:%Y-%m-%d %H:%M:%SZ}  {poll.snapshot}  {poll.reason}")
+    if not polls:
+        say("nothing was set aside")
+
+
 def backfill(
     folder: Annotated[Path, typer.Argument(help="Folder with recorded answers: .json, .json.gz, .tar.xz.")],
     statistics: Annotated[bool, typer.Option(help="Compute the statistics of the days touched afterwards.")] = True,

@@ -76,6 +76,11 @@ def newest_polls(connection: Connection, limit: int = 10) -> list[PollRecord]:
     return _read(connection, PollRecord, "SELECT * FROM polls ORDER BY snapshot DESC LIMIT %s", (limit,))
 
 
+def polls_set_aside(connection: Connection) -> list[PollRecord]:
+    """Records of the polls that could not be processed, oldest first."""
+    return _read(connection, PollRecord, "SELECT * FROM polls WHERE kind = 'set_aside' ORDER BY snapshot")
+
+
 def progress(connection: Connection) -> list[QueryProgress]:
     """One row a query of the streaming job that has ever finished a batch."""
     return _read(connection, QueryProgress, "SELECT * FROM stream_progress ORDER BY query")
