@@ -40,13 +40,18 @@ class RowRefusedError(Exception):
         self.reason = reason
 
 
+LONGEST_TEXT: Final = 255
+"""Characters of a code or a name: PostgreSQL's indexes take keys of 2,704 bytes, and some hold code, name and zone."""
+
+
 def code_of(value: object) -> str | None:
     """A code or an id as a string without surrounding blanks, None where it is null or blank.
 
     A suffix stays as it is (`7101_relais`): it marks another station.
 
     Raises:
-        RowRefusedError: it is neither text nor a whole number, or has a NUL, which no database takes.
+        RowRefusedError: it is neither text nor a whole number, or has a NUL, which no database takes, or is
+            longer than `LONGEST_TEXT`.
     """
     match value:
         case None:
@@ -59,6 +64,8 @@ def code_of(value: object) -> str | None:
             text = str(int(value))
         case _:
             raise RowRefusedError(Refusal.BAD_TYPE)
+    if len(text) > LONGEST_TEXT:
+        raise RowRefusedError(Refusal.BAD_TYPE)
     if "\x00" in text:
         raise RowRefusedError(Refusal.BAD_TYPE)
     return text or None
@@ -179,7 +186,7 @@ def time_of(value: object, mends: Mends) -> datetime | None:
 
 def text_of(value: object, field: str, mends: Mends) -> str | None:
     """A text of the feed, None where it is blank or none; a NUL in it, which no database takes, is left out."""
-    if type(value) is str and "\x00" not in value:  # the usual case first
+    if type(value) is str and "\x00" not in value and len(value) <= LONGEST_TEXT:  # the usual case first
         return value if value and not value.isspace() else None
     if value is None:
         return None
@@ -192,6 +199,9 @@ def text_of(value: object, field: str, mends: Mends) -> str | None:
     if "\x00" in value:
         mends[f"{field}_with_nul"] += 1
         value = value.replace("\x00", "")
+    if len(value) > LONGEST_TEXT:
+        mends[f"{field}_cut"] += 1
+        value = value[:LONGEST_TEXT]
     return value if value.strip() else None
 
 
