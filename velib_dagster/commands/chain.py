@@ -178,8 +178,8 @@ def backfill(
     name: ChosenName = None,
 ) -> None:
     """Send recorded answers through the very same path as the live feed, then wait until all stores hold them."""
-    from velib_dagster.runtime.backfill import Backfilled, backfill_recordings, check_interval, compute_statistics
-    from velib_dagster.runtime.services import with_services
+    from velib_dagster.runtime.backfill import backfill_recordings, check_interval, compute_statistics
+    from velib_dagster.runtime.services import looked_after_services
 
     chosen = home or os.environ.get("VELIB_HOME")
     settings = Settings.load(home, None if chosen else "recordings", name)
@@ -192,13 +192,12 @@ def backfill(
         say(f"{len(left_out)} files have no time in their names and are left out: {', '.join(sorted(left_out)[:5])}")
     started = time.monotonic()
 
-    def work(running: Settings) -> tuple[float, Backfilled, float, int]:
+    names = ("kafka", "postgres", "streaming")
+    with looked_after_services(settings, names, console) as (running, look_after):
         ready = time.monotonic()
-        done = backfill_recordings(running, folder, console)
+        done = look_after(lambda: backfill_recordings(running, folder, console))
         seconds = time.monotonic() - ready
-        return ready, done, seconds, compute_statistics(running, console) if statistics else 0
-
-    ready, done, seconds, days = with_services(settings, ("kafka", "postgres", "streaming"), console, work)
+        days = compute_statistics(running, console) if statistics else 0
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(done.kinds.items()))
     if not done.fetched and not done.kinds:
         console.print(f"nothing new: all {done.recordings - done.late} recordings were published before")

@@ -6,7 +6,7 @@
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -169,22 +169,35 @@ def needed_services(settings: Settings, names: Collection[str], console: Console
         raise KeyboardInterrupt from None
 
 
-def with_services(
-    settings: Settings, names: Collection[str], console: Console, task: Callable[[Settings], Result]
-) -> Result:
-    """Do a task with `needed_services`, in which parts started for it are started again when they die.
+class LookAfter(Protocol):
+    """Does a task while parts that die are started again; with parts that run elsewhere it just does it."""
 
-    Where they were started for it the task runs in a thread, since only the main thread can start parts.
+    def __call__(self, task: Callable[[], Result], /) -> Result:
+        """What the task returns or raises."""
+
+
+@contextmanager
+def looked_after_services(
+    settings: Settings, names: Collection[str], console: Console
+) -> Iterator[tuple[Settings, LookAfter]]:
+    """As `needed_services`, with a way to do a task while parts started for it are started again when they die.
+
+    Such a task runs in a thread, since only the main thread can start parts; Ctrl-C leaves it to itself.
 
     Raises:
         PlatformError: as `needed_services`.
-        BaseException: whatever the task raises.
     """
     if _are_there(settings, names):
-        return task(settings)
+        yield settings, lambda task: task()
+        return
     try:
-        with _supervised(settings, names, console) as (ready, supervisor), asks_to_stop(supervisor.asked_to_stop):
-            return supervisor.work("the command's own work", lambda: task(ready), quiet=True)
+        with _supervised(settings, names, console) as (ready, supervisor):
+
+            def look_after(task: Callable[[], Result], /) -> Result:
+                with asks_to_stop(supervisor.asked_to_stop):
+                    return supervisor.work("the command's own work", task, quiet=True)
+
+            yield ready, look_after
     except StopRequestedError:
         raise KeyboardInterrupt from None
 

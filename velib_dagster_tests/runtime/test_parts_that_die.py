@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from velib_dagster.events.topics import KafkaError
 from velib_dagster.runtime import backfill
-from velib_dagster.runtime.services import with_services
+from velib_dagster.runtime.services import looked_after_services
 from velib_dagster.settings import Feed, Settings
 from velib_dagster.store.connect import StoreUnreachableError, connect
 
@@ -39,7 +39,8 @@ def test_a_part_that_dies_while_a_command_works_is_started_again(tmp_path: Path)
         return pid
 
     settings = Settings(home=tmp_path / "home", feed=Feed("dies", ""))
-    assert with_services(settings, ("postgres",), console, task)
+    with looked_after_services(settings, ("postgres",), console) as (running, look_after):
+        assert look_after(lambda: task(running))
     assert "PostgreSQL ended by itself (status -9); starting it again in 1 s" in console.export_text()
 
 
