@@ -29,8 +29,8 @@ compute_logs:
   module: dagster._core.storage.local_compute_log_manager
   class: LocalComputeLogManager
   config: {base_dir: {env: VELIB_DAGSTER_LOGS}}
-# A minute's run should not wait for a slow look at the queue.
-run_queue: {dequeue_interval_seconds: 1}
+# A minute's run should wait for no slow look at the queue, nor for the start of another run's process.
+run_queue: {dequeue_interval_seconds: 1, dequeue_use_threads: true, dequeue_num_workers: 4}
 concurrency:
   runs:
     # Heavy work is held by pools of one run each: polls and the producer always find a place.
