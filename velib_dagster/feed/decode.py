@@ -32,7 +32,7 @@ from velib_dagster.masking import masked
 
 _AT_BYTE: Final = re.compile(r"\(byte (\d+)\)")
 _CLOSING: Final = {b"[": b"]", b"{": b"}"}
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)  # a string without end goes to the end
 _DEEPEST: Final = 3
 
 Body = list[msgspec.Raw] | dict[str, msgspec.Raw]

@@ -13,6 +13,8 @@ _LISTS: Final = re.compile(r'(?:"(?:results|records|stations)"\s*:\s*|^\s*)\[\s*
 _FIRST_KEY: Final = re.compile(r'\{\s*"((?:[^"\\]|\\.)*)"\s*:')
 _LIST_END: Final = re.compile(r"\}\s*\]")
 _LONGEST_INTEGER: Final = 40
+_MOST_ROWS: Final = 100_000
+"""The largest network has 3,000 stations; an answer of far more rows isn't worth a minute's time."""
 _ERRORS: Final = (ValueError, RecursionError)
 
 
@@ -44,6 +46,8 @@ def with_bad_rows_null(text: bytes) -> tuple[bytes, int] | None:
         found.start(1) for found in re.finditer(rf'[\[,]\s*(\{{\s*"{re.escape(first[1])}"\s*:)', whole[begin.start() :])
     ]
     starts = [begin.start() + start for start in starts]
+    if len(starts) > _MOST_ROWS:
+        return None
     ends = list(_LIST_END.finditer(whole, starts[-1])) if starts else []
     if not ends:
         return None
@@ -69,9 +73,7 @@ def _row(text: str) -> str:
 
 def _read(text: str) -> object:
     escaped = _ESCAPE.sub(lambda found: found[0] if len(found[0]) > 1 else "\\\\", text)
-    return json.loads(
-        escaped, strict=False, parse_constant=lambda _: None, parse_float=_finite, parse_int=_short_integer
-    )
+    return _DECODER.decode(escaped)
 
 
 def _written(value: object) -> bytes:
@@ -85,3 +87,8 @@ def _finite(text: str) -> float | None:
 
 def _short_integer(text: str) -> int | None:
     return int(text) if len(text) <= _LONGEST_INTEGER else None
+
+
+_DECODER: Final = json.JSONDecoder(
+    strict=False, parse_constant=lambda _: None, parse_float=_finite, parse_int=_short_integer
+)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 import zlib
 
 import pytest
@@ -127,3 +128,20 @@ def test_a_bad_value_does_not_make_a_cut_answer_whole(bad, cut) -> None:
     body = ('{"total_count": 5, "results": [' + ", ".join(rows) + "]}").encode()
     first = len(rows[0]) + 40
     assert decode([an_answer(body[: first + cut % (len(body) - first - 1)])]).failure is PollKind.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"a":"' + b'\\"' * 200_000,
+        b'[{"a":NaN,"b":"' + b'\\"' * 200_000 + b"]",
+        b'[{"a":x},' * 90_000 + b"]",
+        b'[{"a":x},' + b'{"a":' * 200_000 + b"]",
+        b'[{"a":x' + b"}" * 200_000 + b"]",
+    ],
+    ids=["quotes", "quotes and NaN", "rows", "depth", "brackets"],
+)
+def test_no_broken_answer_takes_a_poll_long(body) -> None:
+    started = time.process_time()
+    assert decode([an_answer(body)]).failure is not None
+    assert time.process_time() - started < 10  # half a second where nothing is quadratic
