@@ -32,7 +32,7 @@ def check_feed(feed: FeedName = None, home: Home = None) -> None:
     from velib_dagster.feed.check import check_feed as check
 
     result = check(Settings.load(home, feed))
-    console.print(result.text(), highlight=False, markup=False)
+    console.print(result.text(), highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(0 if result.usable else 1)
 
 
