@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from velib_dagster.homes import VELIB_URL
 from velib_dagster.settings import (
     HOME_FILE,
     LAYOUT_VERSION,
-    VELIB_URL,
     Settings,
     SettingsError,
     data_root,

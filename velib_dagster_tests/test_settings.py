@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from velib_dagster.settings import (
-    HOME_FILE,
-    VELIB_URL,
-    Settings,
-    SettingsError,
-    feed_named,
-    usual_home,
-)
+from velib_dagster.homes import VELIB_URL, usual_home
+from velib_dagster.settings import HOME_FILE, Settings, SettingsError, feed_named
 
 
 @pytest.fixture(autouse=True)

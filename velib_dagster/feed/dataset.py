@@ -12,7 +12,8 @@ import msgspec
 from velib_dagster.feed.client import FeedClient
 from velib_dagster.feed.errors import FeedError
 from velib_dagster.feed.rows import UNDECODABLE
-from velib_dagster.settings import VELIB_URL, Feed, Settings
+from velib_dagster.homes import VELIB_URL
+from velib_dagster.settings import Feed, Settings
 
 PAGE: Final = 100
 """Most rows that one call of `/records` gives, whatever its limit asks."""

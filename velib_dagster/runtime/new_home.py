@@ -13,9 +13,10 @@ import requests
 from velib_dagster.feed.addresses import RefusedAddressError
 from velib_dagster.feed.client import FeedClient
 from velib_dagster.feed.session import FeedSession
+from velib_dagster.homes import VELIB_URL
 from velib_dagster.runtime.errors import in_words
 from velib_dagster.runtime.ports import with_ports
-from velib_dagster.settings import LIVE, LOOPBACK, VELIB_URL, Settings, data_root, feed_named, read_home_file
+from velib_dagster.settings import LIVE, LOOPBACK, Settings, data_root, feed_named, read_home_file
 
 _ZONE_SECONDS: Final = 10.0
 

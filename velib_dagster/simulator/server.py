@@ -68,7 +68,7 @@ class SimulatorServer:
 
     @property
     def url(self) -> str:
-        """Address of the export, as `settings.VELIB_URL` is the real one's."""
+        """Address of the export, as `homes.VELIB_URL` is the real one's."""
         return f"{self.base_url}{EXPLORE}/exports/json"
 
     @property

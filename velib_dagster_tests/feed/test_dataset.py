@@ -8,7 +8,7 @@ import pytest
 from velib_dagster.feed import get_station, get_velib_data
 from velib_dagster.feed.dataset import dataset_url
 from velib_dagster.feed.errors import FeedError
-from velib_dagster.settings import VELIB_URL
+from velib_dagster.homes import VELIB_URL
 from velib_dagster_tests.feed.local_feed import LocalFeed, Reply, json_reply
 from velib_dagster_tests.feed.test_decode import ROW
 
