@@ -33,6 +33,7 @@ from velib_dagster.archive.commit import (
     write_commit,
 )
 from velib_dagster.archive.errors import ArchiveError, KafkaAwayError
+from velib_dagster.archive.frozen import mark_freezes
 from velib_dagster.archive.rows import HEADER_LINE, csv_line
 from velib_dagster.archive.source import KafkaTopic, Record, Topic
 from velib_dagster.events.records import Spell, decode_spell
@@ -124,13 +125,17 @@ def _archive(settings: Settings, on_progress: Progress | None, accept_missing: b
             )
             raise ArchiveError(msg)
         topic.settle()
-        return archive_topic(
+        archived = archive_topic(
             settings.archive,
             topic,
             settings.feed.timezone,
             on_progress=on_progress,
             accept_missing=accept_missing,
         )
+    with KafkaTopic(settings, "polls") as polls:
+        if polls.exists():
+            mark_freezes(settings.archive, polls)
+    return archived
 
 
 def archive_topic(

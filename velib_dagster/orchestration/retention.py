@@ -14,6 +14,7 @@ from pydantic import Field
 
 from velib_dagster.archive.commit import Commit, day_path, read_commit
 from velib_dagster.events.records import CSV_HEADER
+from velib_dagster.feed.poll import now_by_polls
 from velib_dagster.feed.snapshots import SnapshotStore, time_and_number
 from velib_dagster.orchestration.jobs import FREQUENT_JOBS
 from velib_dagster.orchestration.resources import Platform
@@ -51,7 +52,8 @@ def storage(context: dg.AssetExecutionContext, config: Retention, platform: Plat
     from velib_dagster.store.connect import StoreError  # noqa: PLC0415
 
     settings = platform.settings()
-    now = datetime.now(UTC)
+    # A clock that has jumped must delete nothing: what the polls and the boot clock tell counts.
+    now = now_by_polls(SnapshotStore(settings.raw))
     commit = read_commit(settings.archive)
     metadata: Metadata = {
         "runs_deleted": delete_runs(context.instance, FREQUENT_JOBS, now - timedelta(days=config.run_days)),
@@ -73,7 +75,7 @@ def storage(context: dg.AssetExecutionContext, config: Retention, platform: Plat
         "forecast_models": config.forecast_days,
     }
     try:
-        deleted = delete_rows(settings, tables)
+        deleted = delete_rows(settings, tables, now)
     except StoreError as error:
         raise dg.Failure(str(error), metadata=metadata) from error
     metadata |= {f"{table}_deleted": rows for table, rows in deleted.items()}

@@ -5,7 +5,7 @@ streaming query, the upserts and the comments alike. No statement is run here.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 
 from velib_dagster.events.records import Column, PollRecord, StationState, columns
@@ -171,6 +171,23 @@ RELATIONS: Final = (
     *_means_of("zone", _ZONE, "zone", stations=True),
     *_means_of("cell", _CELL, "H3 cell", stations=True),
     Relation("polls", "One row for each try to poll the feed, answered or not", columns(PollRecord)),
+    Relation(
+        "frozen_spans",
+        "Freezes of the feed: usable polls in a row in which no station changed, where at least 10 changes were due",
+        (
+            Column("since", datetime, False, "First poll of the freeze (UTC)"),
+            Column("until", datetime, False, "Last poll of the freeze so far (UTC)"),
+        ),
+    ),
+    Relation(
+        "frozen_days",
+        "How long the feed was frozen on each day on which it was",
+        (
+            Column("day", date, False, "Day of the feed's time zone"),
+            Column("frozen_seconds", int, False, "Seconds of the day within freezes"),
+        ),
+        view=True,
+    ),
     Relation("stream_progress", "Where each query of the streaming job is; one row a query", PROGRESS_COLUMNS),
 )
 """Tables and views of the schema and of the streaming job; those of the statistics are in `statistics_columns`."""

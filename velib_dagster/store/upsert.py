@@ -174,6 +174,13 @@ def upsert_polls(connection: Connection, polls: Iterable[PollRecord]) -> int:
         for poll in newest.values():
             if (void := _void_found_by(poll)) is not None:
                 connection.execute("DELETE FROM polls WHERE snapshot < %s AND time > %s", (poll.snapshot, void.after))
+        for poll in newest.values():
+            if poll.frozen_since is not None:
+                connection.execute(
+                    "INSERT INTO frozen_spans AS kept (since, until) VALUES (%s, %s) ON CONFLICT (since)"
+                    " DO UPDATE SET until = excluded.until WHERE excluded.until > kept.until",
+                    (poll.frozen_since, poll.time),
+                )
         _stage(connection, "polls", POLL_COLUMNS, rows)
         return connection.execute(
             _upsert(

@@ -20,7 +20,7 @@ from pyspark.sql.streaming import StreamingQuery
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 
 from velib_dagster.events.kafka_security import java_security
-from velib_dagster.events.records import Spell
+from velib_dagster.events.records import Spell, Void
 from velib_dagster.events.topics import ensure_topics
 from velib_dagster.settings import LOOPBACK, Settings
 from velib_dagster.stopping import asks_to_stop
@@ -30,6 +30,7 @@ from velib_dagster.streaming.binding import bind_checkpoints, current_binding, d
 from velib_dagster.streaming.errors import StoppedError, StreamError
 from velib_dagster.streaming.position import QUERIES, ends, next_offset, spark_position
 from velib_dagster.streaming.sink import Writer, write_polls, write_states, write_windows
+from velib_dagster.streaming.voids import set_back, without_voids
 from velib_dagster.streaming.windows import parse, window_sums
 
 log: Final = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ def run(
             start.patiently(lambda: migrate(settings))
             ensure_topics(settings)
             bind_checkpoints(settings, start.write(lambda connection: current_binding(settings, connection)))
+            voids = start.write(lambda connection: set_back(settings, connection, CHECKPOINTS["windows"]))
             drop_unbegun(settings)
             drop_former(settings, FORMER_CHECKPOINTS)
             to_reach = ends(settings) if until_idle else None
@@ -89,7 +91,7 @@ def run(
         spark = session(settings, jars, master)
         with asks_to_stop(asked):  # again: a session takes SIGINT for itself
             try:
-                _Job(settings, spark, asked).watch(to_reach)
+                _Job(settings, spark, asked, voids).watch(to_reach)
             finally:
                 _stop_session(spark, asked)
 
@@ -137,7 +139,9 @@ def kafka_options(settings: Settings) -> dict[str, str]:
 
 
 class _Job:
-    def __init__(self, settings: Settings, spark: SparkSession, stop: threading.Event) -> None:
+    def __init__(
+        self, settings: Settings, spark: SparkSession, stop: threading.Event, voids: tuple[Void, ...] = ()
+    ) -> None:
         self._settings = settings
         self._spark = spark
         self._stop = stop
@@ -145,10 +149,11 @@ class _Job:
         self._batches: dict[str, StreamingQueryProgress] = {}
         self._progress = Writer(settings, stop, "progress")
         self._queries: dict[str, StreamingQuery] = {}
-        windows = window_sums(parse(self._topic("windows"), Spell), settings.feed.max_hold_seconds)
+        spells = without_voids(self._topic("windows"), voids)
+        windows = window_sums(parse(spells, Spell), settings.feed.max_hold_seconds)
         self._start("windows", windows, write_windows)
         self._start("states", self._topic("states", headers=True), write_states)
-        self._start("polls", self._topic("polls"), lambda rows, writer: write_polls(rows, writer, self._barrier))
+        self._start("polls", self._topic("polls"), lambda rows, writer: write_polls(rows, writer, self._barrier, voids))
 
     def watch(self, to_reach: dict[str, int] | None) -> None:
         """Until stopped, until the ends are reached, or until a query dies."""

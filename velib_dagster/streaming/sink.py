@@ -6,7 +6,7 @@ One sink serves all queries of a job; each query writes through a connection of 
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -18,11 +18,12 @@ from pyspark.sql import functions as F  # noqa: N812 - the name of all Spark doc
 
 from velib_dagster.events.memory import CLOSING_KEY
 from velib_dagster.events.poll_name import POLL_HEADER
-from velib_dagster.events.records import decode_poll, decode_state
+from velib_dagster.events.records import Void, decode_poll, decode_state
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import StoreUnreachableError, connect
 from velib_dagster.store.upsert import Connection, Left, StateEvent, upsert_polls, upsert_states, upsert_windows
 from velib_dagster.streaming.errors import StoppedError, StreamError
+from velib_dagster.streaming.voids import has_unknown_void
 
 log: Final = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -107,16 +108,23 @@ def write_states(kafka: DataFrame, writer: Writer) -> int:
     return writer.write(lambda connection: upsert_states(connection, events))
 
 
-def write_polls(kafka: DataFrame, writer: Writer, barrier: Callable[[], None]) -> int:
+def write_polls(kafka: DataFrame, writer: Writer, barrier: Callable[[], None], voids: Sequence[Void] = ()) -> int:
     """Upsert a batch of poll records once the barrier lets them pass; returns how many rows changed.
 
     The barrier makes `complete` true, and what is read as of a poll: it is in the table only when what it brought is
-    in the windows and the states.
+    in the windows and the states. `voids` is what the job knew to be void when it started.
+
+    Raises:
+        StreamError: a poll has found out since that a clock was ahead: the job must start again.
     """
     values = _in_order(kafka.select("value", "offset")).column("value").to_pylist()
     polls = [decode_poll(value) for value in values if value is not None]
     barrier()
-    return writer.write(lambda connection: upsert_polls(connection, polls))
+    changed = writer.write(lambda connection: upsert_polls(connection, polls))
+    if has_unknown_void(polls, voids):
+        msg = "a clock was ahead, and what it brought is void: the job starts again without it"
+        raise StreamError(msg)
+    return changed
 
 
 def _state_events(kafka: DataFrame) -> Iterator[StateEvent]:

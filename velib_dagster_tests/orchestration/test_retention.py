@@ -11,6 +11,8 @@ import pytest
 from velib_dagster.archive.commit import Commit, FileLength, Source, day_path
 from velib_dagster.archive.rows import HEADER_LINE
 from velib_dagster.feed.answers import Fetched
+from velib_dagster.feed.clocks import Boot
+from velib_dagster.feed.poll import now_by_polls
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration import jobs
 from velib_dagster.orchestration.resources import Platform
@@ -26,6 +28,7 @@ from velib_dagster.orchestration.upkeep import delete_logs, delete_rows, delete_
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import connect
 from velib_dagster.store.migrate import migrate
+from velib_dagster_tests.feed.machine import Machine
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SOURCE = Source(topic="here.spells", cluster_id="c", topic_id="t")
@@ -189,7 +192,7 @@ def test_old_rows_go_by_days_before_the_newest_row_and_the_newest_of_each_stay(
             {"old": START, "new": START + timedelta(days=20)},
         )
     keep: dict[str, float] = {"station_states": 7, "absences": 7, "windows": 7, "polls": 7, "station_forecasts": 3}
-    assert delete_rows(settings, keep) == {
+    assert delete_rows(settings, keep, datetime.now(UTC) + timedelta(days=9999)) == {
         "station_states": 2,
         "absences": 1,
         "windows": 0,
@@ -218,3 +221,38 @@ def test_the_asset_tells_what_it_deleted(
         *("runs_deleted", "snapshots_deleted", "logs_deleted", "station_states_deleted", "windows_deleted"),
         *("polls_deleted", "station_forecasts_deleted", "forecast_models_deleted", "archive_mb"),
     } <= set(told)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("jump", [timedelta(days=10), timedelta(days=3652)])
+def test_rows_of_a_clock_that_was_ahead_delete_nothing(
+    postgres_settings: Settings, fresh_feed: Callable[..., Settings], jump: timedelta
+) -> None:
+    settings = fresh_feed(postgres_settings)
+    migrate(settings)
+    with connect(settings) as connection:
+        for day in (timedelta(0), timedelta(minutes=5), jump):
+            connection.execute(
+                "INSERT INTO station_states (station_code, name, zone, cell, lat, lon, since, bikes, is_installed,"
+                " is_renting, is_returning) VALUES ('1', 'n', 'z', 'c', 0, 0, %s, 1, true, true, true)",
+                (START + day,),
+            )
+            connection.execute(
+                "INSERT INTO polls (snapshot, time, kind, reason, rows, reports, refused, repaired, changed, unchanged,"
+                " stale, spells, absent) VALUES (%s, %s, 'usable', '', 1, 1, '{}', 0, 0, 1, 0, 0, '{}')",
+                (f"{START + day:%Y%m%dT%H%M%SZ}-0", START + day),
+            )
+    keep: dict[str, float] = {"station_states": 7, "windows": 30, "polls": 7}
+    assert sum(delete_rows(settings, keep, START + timedelta(hours=1)).values()) == 0
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=100), timedelta(days=3652)])
+def test_a_local_clock_ahead_is_not_what_days_are_counted_from(
+    home: Settings, monkeypatch: pytest.MonkeyPatch, jump: timedelta
+) -> None:
+    machine = Machine.keeping(home.raw)
+    machine.poll()
+    boot = Boot("first", (machine.time - machine.started).total_seconds() + 30)
+    monkeypatch.setattr("velib_dagster.feed.poll.local_now", lambda: machine.time + jump)
+    monkeypatch.setattr("velib_dagster.feed.poll.boot_clock", lambda: boot)
+    assert now_by_polls(SnapshotStore(home.raw)) == machine.time + timedelta(seconds=30)

@@ -309,3 +309,16 @@ def test_an_absence_whose_end_was_compacted_away_ends_with_the_next_state(connec
     assert absences(connection) == [("16107", begins, None)]
     upsert_states(connection, [state(since=later)])
     assert absences(connection) == [("16107", begins, later)]
+
+
+def test_a_freeze_stands_beside_the_statistics_by_day(connection: Connection) -> None:
+    since = datetime(2024, 11, 7, 22, 30, tzinfo=UTC)  # 23:30 in Paris
+    for minutes in (60, 20, 90):
+        until = since + timedelta(minutes=minutes)
+        upsert_polls(connection, [poll(f"{until:%Y%m%dT%H%M%SZ}-0", until, frozen_since=since)])
+    connection.execute("SET TIME ZONE 'Europe/Paris'")
+    assert connection.execute("SELECT since, until FROM frozen_spans").fetchall() == [
+        (since, since + timedelta(minutes=90))
+    ]
+    days = connection.execute("SELECT day::text, frozen_seconds FROM frozen_days ORDER BY day").fetchall()
+    assert days == [("2024-11-07", 1800), ("2024-11-08", 3600)]

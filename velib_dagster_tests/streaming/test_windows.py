@@ -9,9 +9,10 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from velib_dagster.events.records import Spell, StationState, encode
+from velib_dagster.events.records import Spell, StationState, Void, encode
 from velib_dagster.store.columns import WINDOW_COLUMNS
 from velib_dagster.streaming.schemas import schema_of
+from velib_dagster.streaming.voids import without_voids
 from velib_dagster.streaming.windows import parse, watermark_seconds, window_sums
 from velib_dagster_tests.streaming.make import START, spells, state
 from velib_dagster_tests.streaming.recount import assert_same_windows
@@ -111,3 +112,18 @@ def test_a_row_without_a_value_only_closes_a_transaction(small: SparkSession) ->
 def test_the_watermark_is_at_least_half_an_hour_and_three_holds() -> None:
     assert watermark_seconds(660) == 1980
     assert watermark_seconds(300) == 1800
+
+
+def test_spells_of_a_clock_that_was_ahead_are_passed_over_and_later_ones_of_that_time_are_not(
+    spark: SparkSession,
+) -> None:
+    sent = spells(stations=4, minutes=60)
+    middle = sorted(one.since for one in sent)[len(sent) // 2]
+    rows = [(bytearray(encode(one)), offset) for offset, one in enumerate([*sent, *sent])]
+    kafka = spark.createDataFrame([*rows, (None, 2 * len(sent))], "value binary, offset long")
+    void = Void(after=middle, until=middle + timedelta(days=1), spells_below=len(sent))
+    kept = {row.offset for row in without_voids(kafka, [void]).select("offset").collect()}
+    wanted = {offset for offset, one in enumerate(sent) if one.since <= middle}
+    assert kept == wanted | set(range(len(sent), 2 * len(sent) + 1))
+    assert 0 < len(wanted) < len(sent)
+    assert without_voids(kafka, []) is kafka
