@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from velib_dagster.events.advance import Memory, Rules, advance, recall
+from velib_dagster.events.messages import messages_of
 from velib_dagster.events.records import decode_poll, decode_state, encode
 from velib_dagster.events.zones import RULE, ZonesFileError, zone_of, zones_followed, zones_from_geojson
 from velib_dagster.feed.reports import PollKind
@@ -71,7 +72,7 @@ def test_absent_stations_get_their_zone_and_stay_absent(tmp_path: Path) -> None:
     step = advance(memory, poll(2, *others), rules_of(tmp_path / "zones.geojson"))
     assert zones(step.memory)["away"] == "Ouest"
     assert step.memory.stations["away"].absent_since is not None
-    sent = {state.station_code: decode_state(encode(state)) for state in step.states}
+    sent = {m.key: decode_state(m.value) for m in messages_of(step) if m.topic == "states" and m.value is not None}
     assert sent["away"].zone == "Ouest"
     back = recall(sent, decode_poll(encode(step.record)))
     assert back.stations["away"] == step.memory.stations["away"], "the newest record of a station is all that is kept"
