@@ -44,7 +44,7 @@ def note_doubts(
             for day, reason in _reasons(found).items()
         ]
     words = ", ".join(in_words(settings, row) for row in rows)
-    context.instance.add_run_tags(context.run_id, {IN_DOUBT: words[:_TAG_CHARACTERS]})
+    context.instance.add_run_tags(context.run.run_id, {IN_DOUBT: words[:_TAG_CHARACTERS]})
     return words
 
 
