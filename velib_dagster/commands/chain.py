@@ -152,7 +152,7 @@ def set_aside(
     feed: FeedName = None,
 ) -> None:
     """List the polls that could not be processed and were set aside; their raw snapshots stay as long as all do."""
-    from velib_dagster.events.accepted import Accepted, read_accepted, write_accepted
+    from velib_dagster.events.accepted import Accepted, write_accepted
     from velib_dagster.feed.snapshots import SnapshotStore
     from velib_dagster.store.connect import connect
     from velib_dagster.store.reads import polls_set_aside
@@ -160,7 +160,7 @@ def set_aside(
     settings = Settings.load(home, feed)
     newest = SnapshotStore(settings.raw).newest()
     if accept and newest is not None:
-        write_accepted(settings, Accepted(snapshot=newest, offsets=read_accepted(settings).offsets))
+        write_accepted(settings, Accepted(snapshot=newest))
         say(f"what can't be processed up to {newest} is set aside at the producer's next run, however many in a row")
         return
     with connect(settings) as connection:

@@ -1,6 +1,6 @@
 """How far an operator has accepted that what can't be processed is passed over: a small file in the home.
 
-Up to there the limit of `set_aside.py` and `readable.py` doesn't stop the chain. Written by `velib set-aside --accept`.
+Up to there the limit of `set_aside.py` doesn't stop the chain. Written by `velib set-aside --accept`.
 """
 
 from pathlib import Path
@@ -15,10 +15,9 @@ _FILE: Final = "accepted.json"
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """`snapshot`: raw snapshots up to this name; `offsets`: records below, by the topic's name behind the feed's."""
+    """Raw snapshots up to the name `snapshot`."""
 
     snapshot: str = ""
-    offsets: dict[str, int] = {}
 
 
 def read_accepted(settings: Settings) -> Accepted:

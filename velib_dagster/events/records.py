@@ -12,10 +12,6 @@ from msgspec import Meta
 
 from velib_dagster.feed.reports import PollKind
 
-VERSION: Final = 1
-"""Version of these records. One that older programs must not read as theirs carries a larger number in its Kafka header
-`version`; without that header it is 1. Whoever meets a newer one stops: what it means is not known here."""
-
 MOST_REASON: Final = 500
 """Characters of a reason."""
 

@@ -62,6 +62,8 @@ class Writer:
                 result = action()
             except (psycopg.OperationalError, psycopg.InterfaceError, StoreUnreachableError) as error:
                 self.close()
+                if isinstance(error, psycopg.errors.ProgramLimitExceeded):
+                    raise  # PostgreSQL is there, and would refuse the same rows for ever
                 if away_since is None:
                     away_since = datetime.now(UTC)
                     log.warning("%s: PostgreSQL is away, waiting for it (%s)", self._name, _first_line(error))
