@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +42,7 @@ def beside(settings: Settings, name: str) -> Settings:
     """The same feed and broker with a home of its own."""
     other = replace(settings, home=settings.home.with_name(name))
     other.save()
+    shutil.copytree(settings.home / "secrets", other.home / "secrets")
     return other
 
 
