@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from velib_dagster.settings import Feed, Settings
@@ -20,6 +21,9 @@ from velib_dagster.settings import Feed, Settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from xdist.scheduler import LoadScopeScheduling
+
+hypothesis.settings.register_profile("suite", deadline=None)  # what is right is right on a busy machine too
+hypothesis.settings.load_profile("suite")
 
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 """A Java for small data: most of a short session's time would go into compiling what runs once."""

@@ -5,12 +5,13 @@ arguments, so that the same snapshots always give the same events. Called by `pr
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 
+from velib_dagster.events.known import EPOCH, Memory, Poll, Rules, Station, Step, record_of
 from velib_dagster.events.outdated import Freshness, freshness
 from velib_dagster.events.pace import frozen_since, paced
 from velib_dagster.events.records import (
@@ -24,124 +25,16 @@ from velib_dagster.events.records import (
     reason_of,
 )
 from velib_dagster.events.rezone import zones_anew
-from velib_dagster.events.zones import RULE, ZoneOf, cell_of, zone_of
-from velib_dagster.feed.document_age import UNKNOWN as UNKNOWN_DOCUMENT
-from velib_dagster.feed.document_age import DocumentAge
+from velib_dagster.events.spells import differs, finished, goes_on, mark_before, spell_of
+from velib_dagster.events.zones import cell_of
 from velib_dagster.feed.poll_time import is_ahead
 from velib_dagster.feed.reports import DecodedPoll, PollKind, Refusal, Report
 from velib_dagster.feed.verdict import is_placed, named, shortfall
-
-CUT: Final = timedelta(minutes=10)
-"""Running spells are cut at every multiple of this since the epoch (UTC)."""
 
 LEFT_AFTER: Final = timedelta(hours=24)
 """Absent from every usable poll for this long: the station has left the network."""
 
 _VOIDS_KEPT: Final = 8
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Poll:
-    """One poll as `advance` takes it: its snapshot's name, its time, and what the answer brought.
-
-    `now` is what time it was when the poll was made, None where nobody knows (a recording); `clock_note` says in words
-    which clock was wrong. `spells_sent` is the offset behind the spells sent before, where memory is ahead of `now`.
-    """
-
-    snapshot: str
-    time: datetime
-    decoded: DecodedPoll
-    clock_offset_seconds: int | None = None
-    now: datetime | None = None
-    clock_note: str = ""
-    document: DocumentAge = UNKNOWN_DOCUMENT
-    spells_sent: int = 0
-
-
-@dataclass(frozen=True)
-class Station:
-    """What is known of one station: its state on record, its last valid report, and since when polls lack it."""
-
-    state: StationState
-    last_report: datetime
-    absent_since: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Memory:
-    """All that the next poll needs; the compacted topic `states` and the last record of `polls` hold the same."""
-
-    stations: Mapping[str, Station] = field(default_factory=dict)
-    last_poll: PollRecord | None = None
-
-    @property
-    def last_cut(self) -> datetime:
-        """Newest time at which all running spells were cut."""
-        return (self.last_poll and self.last_poll.last_cut) or _EPOCH
-
-    @property
-    def zones(self) -> str:
-        """Which rule and file the zones on record follow."""
-        return self.last_poll.zones if self.last_poll else ""
-
-    @property
-    def set_aside(self) -> int:
-        """Newest polls in a row that could not be processed."""
-        return self.last_poll.set_aside if self.last_poll else 0
-
-    @property
-    def last_usable(self) -> LastUsable | None:
-        """Newest poll whose reports counted."""
-        return self.last_poll.last_usable if self.last_poll else None
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one poll brings: the new memory, and the records to send.
-
-    `states` has one record per station whose state, name or place changed; `absences` one per station whose absence
-    began, or ended without another change; `left` the codes of the stations that left the network; `spells` are
-    ordered by station code, then time. `void` is what turned out to be void, and `voided` the codes of the stations
-    whose states on record are: a tombstone goes before what they are now.
-    """
-
-    memory: Memory
-    states: tuple[StationState, ...]
-    absences: tuple[StateRecord, ...]
-    left: tuple[str, ...]
-    spells: tuple[Spell, ...]
-    record: PollRecord
-    void: Void | None = None
-    voided: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What differs from feed to feed: how long a state holds, and how a place is named."""
-
-    max_hold: timedelta = timedelta(seconds=660)
-    zone: ZoneOf = zone_of
-    zones: str = RULE
-    """Which rule and file `zone` follows: where it is not that of the poll before, every station is looked up anew."""
-
-
-def recall(states: Mapping[str, StationState], last_poll: PollRecord | None) -> Memory:
-    """The memory that Kafka holds: the newest state of each station, and the last poll's record."""
-    usable = last_poll.last_usable if last_poll else None
-    if last_poll is None or usable is None:
-        return Memory({}, last_poll)
-    stations: dict[str, Station] = {}
-    for code, record in states.items():
-        state = StationState(**{name: getattr(record, name) for name in StationState.__struct_fields__})
-        if isinstance(record, StateRecord) and record.absent_since is not None and record.absent_until is None:
-            stations[code] = Station(state, record.last_report or usable.time, record.absent_since)
-        elif (absence := last_poll.absent.get(code)) is not None:
-            stations[code] = Station(state, absence.last_report, absence.since)
-        else:
-            stations[code] = Station(state, usable.time)
-    return Memory(stations, last_poll)
 
 
 def advance(memory: Memory, poll: Poll, rules: Rules) -> Step:
@@ -156,7 +49,7 @@ def advance(memory: Memory, poll: Poll, rules: Rules) -> Step:
         poll = replace(poll, decoded=msgspec.structs.replace(poll.decoded, refused=refused))
         return unusable(memory, poll, PollKind.SHORT, short)
     moved = sum(
-        _differs(known.state, report)
+        differs(known.state, report)
         for code, report in reports.items()
         if (known := memory.stations.get(code)) is not None
     )
@@ -217,7 +110,7 @@ def cut(memory: Memory, rules: Rules) -> Step | None:
     if usable is None or last is None or usable.time <= memory.last_cut:
         return None
     spells = tuple(
-        _spell(station.state, start, usable.time)
+        spell_of(station.state, start, usable.time)
         for _, station in sorted(memory.stations.items())
         if usable.time <= station.last_report + rules.max_hold
         and (start := max(station.state.since, memory.last_cut)) < usable.time
@@ -301,7 +194,7 @@ def _healed_step(
     forgotten = Memory(
         {
             code: Station(
-                known.state, _EPOCH, None if known.absent_since is None else min(known.absent_since, poll.time)
+                known.state, EPOCH, None if known.absent_since is None else min(known.absent_since, poll.time)
             )
             for code, known in memory.stations.items()
         },
@@ -350,15 +243,15 @@ def _usable_step(
     spells: list[Spell] = []
     left: list[str] = []
     stale = 0
-    mark_passed = _mark_before(now) > memory.last_cut
+    mark_passed = mark_before(now) > memory.last_cut
     for code in sorted(memory.stations.keys() | reports.keys()):
         known, report = memory.stations.get(code), reports.get(code)
-        goes_on = known is not None and report is not None and _goes_on(known, report, now, rules)
-        if known is not None and (mark_passed or not goes_on):
-            spells += _finished(memory, known, report, now, rules)
+        still = known is not None and report is not None and goes_on(known, report, now, rules)
+        if known is not None and (mark_passed or not still):
+            spells += finished(memory, known, report, now, rules)
         if report is not None:
             stale += known is not None and _went_back(known.state, report)
-            state = _next_state(known.state if known else None, report, now, rules, goes_on=goes_on)
+            state = _next_state(known.state if known else None, report, now, rules, goes_on=still)
             if known is None or state is not known.state:
                 states.append(state)
             elif known.absent_since is not None:
@@ -402,7 +295,7 @@ def _usable_step(
         clock_offset_seconds=poll.clock_offset_seconds,
         mended=poll.decoded.mended,
         last_usable=LastUsable(time=now, reports=len(reports), document_made_at=_newest_document(memory, fresh)),
-        last_cut=max(memory.last_cut, _mark_before(now)),
+        last_cut=max(memory.last_cut, mark_before(now)),
         zones=rules.zones,
         document_made_at=fresh.made_at,
         document_age_seconds=fresh.age_seconds,
@@ -415,43 +308,11 @@ def _usable_step(
     return Step(Memory(stations, record), tuple(states), tuple(absences), tuple(left), tuple(spells), record)
 
 
-def record_of(state: StationState, station: Station | None, back_at: datetime | None = None) -> StateRecord:
-    """The state as it is sent, with the station's absence: one that goes on, or one that ended at `back_at`."""
-    fields = {name: getattr(state, name) for name in StationState.__struct_fields__}
-    if station is None or station.absent_since is None:
-        return StateRecord(**fields)
-    if back_at is not None:
-        return StateRecord(**fields, absent_since=station.absent_since, absent_until=back_at)
-    return StateRecord(**fields, absent_since=station.absent_since, last_report=station.last_report)
-
-
 def _moved(memory: Memory) -> tuple[StateRecord, ...]:
     """Absences that only the last poll's record tells, as older programs wrote it, to be told by the states."""
     told = memory.last_poll.absent if memory.last_poll else {}
     stations = (memory.stations[code] for code in sorted(told) if code in memory.stations)
     return tuple(record_of(station.state, station) for station in stations)
-
-
-def _finished(memory: Memory, known: Station, report: Report | None, now: datetime, rules: Rules) -> Iterator[Spell]:
-    """The spells of one station that this poll finishes: pieces up to each mark, and the rest if the state ended."""
-    usable = memory.last_usable
-    if usable is None or usable.time > known.last_report + rules.max_hold:
-        return  # the hold ran out at an earlier poll, which closed the spell
-    held_until = min(now, known.last_report + rules.max_hold)
-    start = max(known.state.since, memory.last_cut)
-    mark = _mark_before(start) + CUT
-    while mark <= held_until:
-        yield _spell(known.state, start, mark)
-        start, mark = mark, mark + CUT
-    ended = held_until < now or (report is not None and _differs(known.state, report))
-    if ended and start < held_until:
-        yield _spell(known.state, start, held_until)
-
-
-def _goes_on(known: Station, report: Report, now: datetime, rules: Rules) -> bool:
-    """Whether the report finds the state still holding. One whose hold ran out has ended, since nobody knows what came
-    between: the same counts then start a new state."""
-    return now <= known.last_report + rules.max_hold and not _differs(known.state, report)
 
 
 def _next_state(
@@ -492,54 +353,12 @@ def _next_state(
     )
 
 
-def _differs(state: StationState, report: Report) -> bool:
-    # written out: this runs for each station of each poll
-    return (
-        state.bikes != report.bikes
-        or state.mechanical != report.mechanical
-        or state.ebike != report.ebike
-        or state.docks != report.docks
-        or state.capacity != report.capacity
-        or state.is_installed != report.is_installed
-        or state.is_renting != report.is_renting
-        or state.is_returning != report.is_returning
-    )
-
-
 def _went_back(state: StationState, report: Report) -> bool:
     return (
         state.last_reported is not None
         and report.last_reported is not None
         and report.last_reported < state.last_reported
     )
-
-
-def _spell(state: StationState, since: datetime, until: datetime) -> Spell:
-    return Spell(
-        station_code=state.station_code,
-        name=state.name,
-        zone=state.zone,
-        cell=state.cell,
-        lat=state.lat,
-        lon=state.lon,
-        capacity=state.capacity,
-        since=since,
-        until=until,
-        seconds=int((until - since).total_seconds()),
-        bikes=state.bikes,
-        mechanical=state.mechanical,
-        ebike=state.ebike,
-        docks=state.docks,
-        is_installed=state.is_installed,
-        is_renting=state.is_renting,
-        is_returning=state.is_returning,
-        last_reported=state.last_reported,
-    )
-
-
-def _mark_before(time: datetime) -> datetime:
-    """The newest cut mark at or before the time."""
-    return time - (time - _EPOCH) % CUT
 
 
 def _totals(states: Iterator[StationState]) -> NetworkTotals:

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as ClientError
 
-from velib_dagster.events.advance import Memory, recall
+from velib_dagster.events.known import Memory, recall
 from velib_dagster.events.poll_name import counts_of, cut_name, poll_of
 from velib_dagster.events.records import PollRecord, StateRecord, decode_poll, decode_state
 from velib_dagster.events.topics import KafkaError, client_config

@@ -6,7 +6,7 @@ Pure: bytes and keys, no client. Called before a transaction begins, so that a r
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from velib_dagster.events.advance import Step, record_of
+from velib_dagster.events.known import Step, record_of
 from velib_dagster.events.poll_name import counted_headers_of, headers_of
 from velib_dagster.events.records import PollRecord, Spell, StateRecord, StationState, Void, encode
 

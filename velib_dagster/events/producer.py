@@ -16,8 +16,9 @@ from confluent_kafka import KafkaError as ClientError
 from confluent_kafka import KafkaException, Producer
 
 from velib_dagster.events.accepted import read_accepted
-from velib_dagster.events.advance import Memory, Poll, Rules, Step, cut, memory_is_ahead
+from velib_dagster.events.advance import cut, memory_is_ahead
 from velib_dagster.events.hanging import end_hanging
+from velib_dagster.events.known import Memory, Poll, Rules, Step
 from velib_dagster.events.memory import committed_reader, read_memory, stable_offsets
 from velib_dagster.events.messages import Message, messages_of
 from velib_dagster.events.ownership import demand_own_topics, home_headers

@@ -11,7 +11,8 @@ from typing import Final
 
 from confluent_kafka import KafkaException
 
-from velib_dagster.events.advance import Memory, Poll, Rules, Step, advance, unusable
+from velib_dagster.events.advance import advance, unusable
+from velib_dagster.events.known import Memory, Poll, Rules, Step
 from velib_dagster.events.messages import Message, messages_of
 from velib_dagster.events.records import reason_of
 from velib_dagster.feed.answers import Snapshot

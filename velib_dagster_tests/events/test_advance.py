@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velib_dagster.events.advance import Memory, Poll, Rules, Step, advance, cut, recall
+from velib_dagster.events.advance import advance, cut
+from velib_dagster.events.known import Memory, Poll, Rules, Step, recall
 from velib_dagster.events.messages import messages_of
 from velib_dagster.events.records import StateRecord, decode_poll, decode_spell, decode_state, encode
 from velib_dagster.feed.reports import DecodedPoll, PollKind, Refusal, Report

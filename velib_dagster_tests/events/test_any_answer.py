@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from velib_dagster.archive.rows import csv_line, parse_row
-from velib_dagster.events.advance import Memory, Poll, Rules, Step, advance, cut
+from velib_dagster.events.advance import advance, cut
+from velib_dagster.events.known import Memory, Poll, Rules, Step
 from velib_dagster.events.messages import MOST_BYTES, messages_of
 from velib_dagster.events.records import StateRecord, decode_poll, decode_spell, decode_state
 from velib_dagster.feed.answers import Answer

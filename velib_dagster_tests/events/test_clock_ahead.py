@@ -2,7 +2,8 @@
 
 import pytest
 
-from velib_dagster.events.advance import Memory, advance, recall
+from velib_dagster.events.advance import advance
+from velib_dagster.events.known import Memory, recall
 from velib_dagster.events.records import decode_poll, encode
 from velib_dagster.feed.reports import PollKind
 from velib_dagster_tests.events.test_advance import RULES, at, poll, report, run, spans

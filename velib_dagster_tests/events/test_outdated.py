@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from velib_dagster.events.advance import Poll
+from velib_dagster.events.known import Poll
 from velib_dagster.feed.answers import Answer
 from velib_dagster.feed.document_age import DocumentAge, document_age_of, in_words
 from velib_dagster.feed.reports import PollKind

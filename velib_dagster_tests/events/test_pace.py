@@ -3,7 +3,8 @@
 from datetime import timedelta
 from random import Random
 
-from velib_dagster.events.advance import Memory, Poll, advance, recall
+from velib_dagster.events.advance import advance
+from velib_dagster.events.known import Memory, Poll, recall
 from velib_dagster.events.records import PollRecord, decode_poll, encode
 from velib_dagster.feed.reports import PollKind
 from velib_dagster_tests.events.test_advance import RULES, at, poll, report

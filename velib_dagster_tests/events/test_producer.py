@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
 
 from velib_dagster.events.accepted import Accepted, write_accepted
-from velib_dagster.events.advance import Memory
+from velib_dagster.events.known import Memory
 from velib_dagster.events.memory import committed_messages, committed_reader, newest_poll, read_memory, stable_offsets
 from velib_dagster.events.producer import EventProducer, FencedError, cut_running_spells, publish
 from velib_dagster.events.records import decode_poll, decode_spell, decode_state

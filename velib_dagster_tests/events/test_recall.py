@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from velib_dagster.events.advance import Memory, Step, advance, cut, recall, unusable
+from velib_dagster.events.advance import advance, cut, unusable
+from velib_dagster.events.known import Memory, Step, recall
 from velib_dagster.events.messages import MOST_BYTES, messages_of
 from velib_dagster.events.records import Absence, PollRecord, StateRecord, decode_poll, decode_state
 from velib_dagster.feed.reports import PollKind

@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from velib_dagster.events.advance import Memory, Rules, advance, recall
+from velib_dagster.events.advance import advance
+from velib_dagster.events.known import Memory, Rules, recall
 from velib_dagster.events.messages import messages_of
 from velib_dagster.events.records import decode_poll, decode_state, encode
 from velib_dagster.events.zones import RULE, ZonesFileError, zone_of, zones_followed, zones_from_geojson

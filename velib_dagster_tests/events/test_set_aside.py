@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from velib_dagster.events import set_aside
-from velib_dagster.events.advance import Memory, Poll, Rules
+from velib_dagster.events.known import Memory, Poll, Rules
 from velib_dagster.events.messages import MOST_BYTES
 from velib_dagster.events.records import MOST_REASON, decode_poll
 from velib_dagster.events.set_aside import Prepared, TooManySetAsideError

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velib_dagster.events.advance import Memory, Rules, advance
+from velib_dagster.events.advance import advance
+from velib_dagster.events.known import Memory, Rules
 from velib_dagster.feed.reports import PollKind, Refusal
 from velib_dagster.feed.verdict import first_poll
 from velib_dagster_tests.events.test_advance import poll, report, run

@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 from typer.testing import CliRunner
 
 from velib_dagster.cli import app
-from velib_dagster.events.advance import Memory, Poll, Rules, advance
+from velib_dagster.events.advance import advance
+from velib_dagster.events.known import Memory, Poll, Rules
 from velib_dagster.feed.answers import Answer, Snapshot
 from velib_dagster.feed.client import FeedClient
 from velib_dagster.feed.decode import decode, decode_snapshot

@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from velib_dagster.events.advance import Memory, Rules, advance
+from velib_dagster.events.advance import advance
+from velib_dagster.events.known import Memory, Rules
 from velib_dagster.feed.answers import ANSWER
 from velib_dagster.feed.client import FeedClient
 from velib_dagster.feed.recordings import list_recordings

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from velib_dagster.archive.commit import Commit, FileLength, Source, day_path, write_commit
 from velib_dagster.archive.rows import HEADER_LINE, csv_line
-from velib_dagster.events.advance import Memory, Poll, Rules, advance, cut
+from velib_dagster.events.advance import advance, cut
+from velib_dagster.events.known import Memory, Poll, Rules
 from velib_dagster.events.records import Spell
 from velib_dagster.feed.answers import Answer
 from velib_dagster.feed.decode import decode
