@@ -22,6 +22,7 @@ from pathlib import Path
 from confluent_kafka import TopicPartition
 from processes import Sampler
 
+from velib_dagster.events.kafka_security import client_security
 from velib_dagster.events.memory import committed_messages, committed_reader
 from velib_dagster.events.records import PollRecord, decode_poll
 from velib_dagster.runtime.kafka import broker
@@ -79,9 +80,13 @@ def polls(settings: Settings) -> list[PollRecord]:
 
 @contextmanager
 def platform(home: Path, stores: Settings) -> Iterator[subprocess.Popen]:
+    login = home.parent / "kafka.properties"
+    login.touch(mode=0o600)
+    login.write_text("".join(f"{name}={value}\n" for name, value in client_security(stores).items()))
     environment = {
         **os.environ,
         "VELIB_KAFKA": stores.kafka,
+        "VELIB_KAFKA_SECURITY": str(login),
         "VELIB_POSTGRES": f"postgresql://platform@127.0.0.1:{stores.port('postgres')}",
         "VELIB_POSTGRES_PASSWORD": stores.secret("postgres"),
     }

@@ -114,6 +114,17 @@ def services(kafka_settings: Settings, postgres_settings: Settings) -> Settings:
 
 
 @pytest.fixture
+def kafka_login(kafka_settings: Settings, tmp_path: Path) -> Path:
+    """The file for VELIB_KAFKA_SECURITY by which a platform that is given the session's broker logs in to it."""
+    from velib_dagster.events.kafka_security import client_security
+
+    path = tmp_path / "kafka.properties"
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{name}={value}\n" for name, value in client_security(kafka_settings).items()))
+    return path
+
+
+@pytest.fixture
 def fresh_feed(tmp_path: Path) -> Callable[..., Settings]:
     """Makes settings of a new feed in a new home beside the same services.
 

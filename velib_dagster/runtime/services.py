@@ -95,7 +95,8 @@ def wait_outside(title: str, address: str, is_ready: Callable[[], bool]) -> None
         if time.monotonic() > deadline:
             msg = (
                 f"{title} at {address}, given in the environment, does not answer: start it, "
-                "correct the address and its password, or leave it out to use one of our own"
+                "correct the address and its password (Kafka's: VELIB_KAFKA_SECURITY), "
+                "or leave it out to use one of our own"
             )
             raise PlatformError(msg)
         time.sleep(0.5)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from velib_dagster.events.kafka_security import client_security
 from velib_dagster.events.memory import newest_poll
 from velib_dagster.events.ownership import demand_own_topics, owner_of_topics
 from velib_dagster.events.producer import EventProducer, publish
@@ -20,13 +19,10 @@ pytestmark = pytest.mark.kafka
 
 
 def test_a_second_home_of_one_name_is_refused_before_it_fences_and_may_adopt(
-    kafka_settings: Settings, fresh_feed: Callable[..., Settings], tmp_path: Path
+    kafka_settings: Settings, fresh_feed: Callable[..., Settings], kafka_login: Path, tmp_path: Path
 ) -> None:
     own = fresh_feed(kafka_settings)
-    login = tmp_path / "login.properties"
-    login.touch(mode=0o600)
-    login.write_text("".join(f"{name}={value}\n" for name, value in client_security(own).items()))
-    first = replace(own, kafka_address=own.kafka, kafka_security=login)
+    first = replace(own, kafka_address=own.kafka, kafka_security=kafka_login)
     second = replace(first, home=tmp_path / "second")
     second.save()
     ensure_topics(first)

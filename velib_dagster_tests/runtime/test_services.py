@@ -18,7 +18,6 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from rich.console import Console
 
-from velib_dagster.events.kafka_security import client_security
 from velib_dagster.events.topics import client_config
 from velib_dagster.runtime import dagster_services, kafka, lock, mlflow, postgres, reach
 from velib_dagster.runtime.errors import PlatformError
@@ -328,17 +327,15 @@ def test_a_common_folder_of_somebody_else_is_refused(common: Path) -> None:
 @pytest.mark.kafka
 @pytest.mark.postgres
 def test_given_addresses_are_used_and_nothing_is_started(
-    services: Settings, fresh_feed: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+    services: Settings, fresh_feed: Callable[..., Settings], kafka_login: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh = fresh_feed(services)
     monkeypatch.setenv("VELIB_POSTGRES_PASSWORD", services.secret("postgres"))
-    security = fresh.home / "kafka.properties"
-    security.write_text("".join(f"{name}={value}\n" for name, value in client_security(services).items()))
     outside = replace(
         fresh,
         ports={},
         kafka_address=services.kafka,
-        kafka_security=security,
+        kafka_security=kafka_login,
         postgres_address=f"postgresql://platform@127.0.0.1:{services.port('postgres')}",
     )
     with run_services(outside, ("kafka", "postgres")) as ready:

@@ -66,7 +66,7 @@ def processes_of(home: Path) -> list[list[str]]:
 @pytest.mark.kafka
 @pytest.mark.postgres
 def test_on_given_addresses_none_of_the_parts_is_started(
-    services: Settings, fresh_feed: Callable[..., Settings], tmp_path: Path
+    services: Settings, fresh_feed: Callable[..., Settings], kafka_login: Path
 ) -> None:
     fresh = fresh_feed(services, simulated=True)
     with (
@@ -74,6 +74,7 @@ def test_on_given_addresses_none_of_the_parts_is_started(
         up(
             fresh.home,
             VELIB_KAFKA=services.kafka,
+            VELIB_KAFKA_SECURITY=str(kafka_login),
             VELIB_POSTGRES=f"postgresql://platform@127.0.0.1:{services.port('postgres')}",
             VELIB_POSTGRES_PASSWORD=services.secret("postgres"),
             VELIB_MLFLOW=services.mlflow,
