@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pyspark.sql import SparkSession
 
-from velib_dagster.events.memory import committed_messages, committed_reader
+from velib_dagster.events.memory import committed_messages, committed_reader, newest_poll
 from velib_dagster.events.topics import ensure_topics
 from velib_dagster.files import write_atomically
 from velib_dagster.runtime import kafka
@@ -23,7 +23,7 @@ from velib_dagster.runtime.new_home import set_up
 from velib_dagster.runtime.process import running
 from velib_dagster.settings import Feed, Settings
 from velib_dagster.streaming.job import kafka_options
-from velib_dagster_tests.streaming.conftest import Sender
+from velib_dagster_tests.streaming.conftest import Sender, wait_for
 from velib_dagster_tests.streaming.make import START, poll
 
 pytestmark = [pytest.mark.kafka, pytest.mark.spark]
@@ -92,6 +92,7 @@ def guarded(tmp_path: Path) -> Iterator[Settings]:
 def test_every_client_of_the_platform_gets_in_and_others_do_not(guarded: Settings, spark: SparkSession) -> None:
     ensure_topics(guarded)
     Sender(guarded).send(polls=[poll(START)])
+    wait_for(lambda: newest_poll(guarded), what="the mark of the commit")
     with committed_reader(guarded) as consumer:
         (kept,) = committed_messages(consumer, guarded, guarded.topic("polls"), 0)
     read = (
