@@ -1,4 +1,4 @@
-"""`frozen.csv` beside the archive: when the feed was frozen, from the records of polls.
+"""`frozen/freezes.csv`, beside the day files: when the feed was frozen, from the records of polls.
 
 One row a freeze, `since,until,seconds`. Rows are keyed by their start, so that a poll read twice changes nothing; where
 the reading goes on is kept beside the file, and without that the topic is read from its start. Called by `writer.py`.
@@ -18,9 +18,10 @@ from velib_dagster.archive.source import Topic
 from velib_dagster.events.records import decode_poll
 from velib_dagster.files import write_atomically
 
-FROZEN_FILE: Final = "frozen.csv"
+FROZEN_FILE: Final = "frozen/freezes.csv"
+"""Not among the day files, which many read as `*.csv`."""
 HEADER: Final = ("since", "until", "seconds")
-_POSITION_FILE: Final = "frozen.json"
+_POSITION_FILE: Final = "frozen/position.json"
 
 
 class _Position(msgspec.Struct, frozen=True):
@@ -29,7 +30,7 @@ class _Position(msgspec.Struct, frozen=True):
 
 
 def mark_freezes(folder: Path, topic: Topic) -> dict[datetime, datetime]:
-    """Bring `frozen.csv` up to the end of the topic `polls`; returns all freezes, start to end.
+    """Bring `freezes.csv` up to the end of the topic `polls`; returns all freezes, start to end.
 
     Raises:
         ArchiveError: a file can't be written.
@@ -51,6 +52,7 @@ def mark_freezes(folder: Path, topic: Topic) -> dict[datetime, datetime]:
             if poll.frozen_since is not None:
                 spans[poll.frozen_since] = max(poll.time, spans.get(poll.frozen_since, poll.time))
     try:
+        (folder / FROZEN_FILE).parent.mkdir(exist_ok=True)
         if spans != before:
             write_atomically(folder / FROZEN_FILE, _text(spans).encode())
         write_atomically(folder / _POSITION_FILE, msgspec.json.encode(_Position(topic.source, end)))

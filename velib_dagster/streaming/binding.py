@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Final
 
 from velib_dagster.events.topics import identity
@@ -75,11 +76,17 @@ def drop_unbegun(settings: Settings) -> None:
     """Remove the folder of each query that was killed before its first batch was planned: nothing was read there.
 
     Spark keeps what it was writing at that moment (state's schema, half of the first offsets) and then refuses to
-    begin beside it (STATE_STORE_CHECKPOINT_LOCATION_NOT_EMPTY, SPARK-53103).
+    begin beside it (STATE_STORE_CHECKPOINT_LOCATION_NOT_EMPTY, SPARK-53103). It refuses a folder without its file
+    `metadata` too (STREAMING_CHECKPOINT_MISSING_METADATA_FILE), which is what a Spark that outlives its killed job by a
+    second writes into a folder that was just deleted.
     """
     for folder in settings.checkpoints.iterdir():
-        if folder.is_dir() and not any(path.name.isdigit() for path in folder.glob("offsets/*")):
+        if folder.is_dir() and not (_has_planned(folder) and (folder / "metadata").exists()):
             shutil.rmtree(folder)
+
+
+def _has_planned(folder: Path) -> bool:
+    return any(path.name.isdigit() for path in folder.glob("offsets/*"))
 
 
 def drop_former(settings: Settings, names: Iterable[str]) -> None:

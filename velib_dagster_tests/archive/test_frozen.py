@@ -1,4 +1,4 @@
-"""`frozen.csv`: each freeze once, whatever is read again."""
+"""`freezes.csv`: each freeze once, whatever is read again."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_a_freeze_is_one_row_however_its_polls_are_cut_and_read_again(tmp_path: 
     since, until = at(DAY + 150), at(DAY + 214)
     assert text == f"since,until,seconds\r\n{since:%Y-%m-%dT%H:%M:%SZ},{until:%Y-%m-%dT%H:%M:%SZ},3840\r\n"
     assert read_freezes(tmp_path) == {since: since + timedelta(seconds=3840)}
-    (tmp_path / "frozen.json").unlink()
+    (tmp_path / "frozen" / "position.json").unlink()
     mark_freezes(tmp_path, Polls(values))
     assert (tmp_path / FROZEN_FILE).read_bytes().decode() == text
 

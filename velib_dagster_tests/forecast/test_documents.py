@@ -20,4 +20,4 @@ def test_every_model_rival_and_alias_is_described() -> None:
     rivals = {PERSISTENCE, HISTORY_RATE, *(minus_count(target) for target in Target)}
     assert {*MODEL_NAMES, *rivals} <= NAMED
     assert {CHAMPION, alias_of(15)} <= NAMED | {"champion"}
-    assert {target.model for target in Target} <= NAMED
+    assert all(f"`velib.{target.model}`" in TEXT for target in Target)

@@ -67,7 +67,10 @@ def test_a_query_that_planned_no_batch_begins_anew_and_any_other_goes_on(feed: S
     for query, planned in (("states", ".0.half.tmp"), ("polls", "0"), ("windows", "117")):
         (feed.checkpoints / query / "offsets").mkdir(parents=True)
         (feed.checkpoints / query / "offsets" / planned).touch()
+        (feed.checkpoints / query / "metadata").touch()
     (feed.checkpoints / "unbegun" / "state").mkdir(parents=True)
+    (feed.checkpoints / "left" / "offsets").mkdir(parents=True)
+    (feed.checkpoints / "left" / "offsets" / "4").touch()
     drop_unbegun(feed)
     assert sorted(path.name for path in feed.checkpoints.iterdir()) == [FILE, "polls", "windows"]
 
