@@ -7,15 +7,35 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from velib_dagster.events.memory import newest_poll
+from velib_dagster.feed.client import FeedClient
+from velib_dagster.feed.clocks import boot_clock
+from velib_dagster.feed.poll import poll_once
+from velib_dagster.orchestration.materialized import of_instance
+from velib_dagster.runtime import dagster_services
+from velib_dagster.settings import Settings
+from velib_dagster.simulator.network import Network
+from velib_dagster.simulator.server import SimulatorServer
 from velib_dagster_tests.end_to_end.conftest import START_SECONDS, processes_of
 
 pytestmark = [pytest.mark.long, pytest.mark.platform]
 TEN_MINUTES = 600
 LOOK_EVERY = 30
+DAY = timedelta(days=1)
+OFTEN = ("raw_snapshots", "station_events", "csv_archive", "station_forecasts", "live_station_windows")
+"""What is materialized every ten minutes or more often."""
+
+
+@pytest.fixture(scope="module")
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that the module's tests start one after the other."""
+    return tmp_path_factory.mktemp("new") / "home"
 
 
 @contextmanager
@@ -70,13 +90,43 @@ def all_there_within(home: Path, seconds: float) -> str:
     return shown.stdout
 
 
-def test_a_new_home_has_everything_within_ten_minutes_and_after_a_new_start_too(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    for start in ("new", "again"):
-        with up(home):
-            shown = all_there_within(home, TEN_MINUTES)
-            print(f"--- {start}\n{shown}")
-            assert "never" not in shown
-            assert "a person" not in shown
-            for name in ("station_stats", "station_forecasts", "full_station_model", "storage", "live_zone_windows"):
-                assert name in shown
+def poll_a_day_ahead(home: Path) -> None:
+    """One poll of this home whose feed and local clock are both a day ahead; the boot clock is as it is."""
+    settings = Settings.load(home)
+    with SimulatorServer(Network.generate(20), clock=lambda: time.time() + DAY.total_seconds()) as server:
+        feed = replace(settings.feed, url=server.url)
+        client = FeedClient(feed, now=lambda: datetime.now(UTC) + DAY, boot=boot_clock)
+        snapshot = poll_once(settings, client=client)
+    assert snapshot.fetched_at > datetime.now(UTC) + DAY / 2
+
+
+def test_a_new_home_has_everything_within_ten_minutes(new_home: Path) -> None:
+    with up(new_home):
+        shown = all_there_within(new_home, TEN_MINUTES)
+    print(shown)
+    assert "never" not in shown
+    assert "a person" not in shown
+    for name in ("station_stats", "station_forecasts", "full_station_model", "storage", "live_zone_windows"):
+        assert name in shown
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["after-a-new-start", "after-a-poll-a-day-ahead"])
+def test_ten_minutes_later_all_goes_on(new_home: Path, ahead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is due every minute, five minutes or ten is there anew, and still no tick is red."""
+    with up(new_home):
+        since = datetime.now(UTC)
+        if ahead:
+            poll_a_day_ahead(new_home)
+        time.sleep(TEN_MINUTES)
+        shown = assets(new_home)
+        print(shown.stdout)
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        settings = Settings.load(new_home)
+        for name, value in dagster_services.environment(settings).items():
+            monkeypatch.setenv(name, value)
+        found, _ = of_instance(settings)
+        newest = {one.asset: one.at for one in found if one.at is not None}
+        assert [name for name in OFTEN if newest[name] < since] == []
+        last = newest_poll(settings)
+        assert last is not None
+        assert since < last.time < datetime.now(UTC)
