@@ -43,8 +43,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `through` is the latest end of an archived spell. `timezone` decides which day a spell belongs to. `poll` is the
     newest poll (by the records' header) whose spells are archived, all of them: what comes of it or of an earlier one
-    behind `next_offset` is there already. `replacing` names days whose file of that length is still `new_path`, on its
-    way to its place.
+    behind `next_offset` is there already. `unreadable` is the length of the file of records that could not be read
+    (`unreadable.py`), and `unreadable_in_a_row` how many of them came just before `next_offset`. `replacing` names days
+    whose file of that length is still `new_path`, on its way to its place.
     """
 
     source: Source
@@ -54,6 +55,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     poll: str | None = None
     files: dict[date, FileLength] = {}
     replacing: tuple[date, ...] = ()
+    unreadable: FileLength = FileLength(0, 0)
+    unreadable_in_a_row: int = 0
 
     @property
     def rows(self) -> int:

@@ -48,7 +48,7 @@ def mark_freezes(folder: Path, topic: Topic) -> dict[datetime, datetime]:
             try:
                 poll = decode_poll(record.value)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                continue  # what can't be read is told by those who need it whole
+                continue  # told by those who need every poll
             if poll.frozen_since is not None:
                 spans[poll.frozen_since] = max(poll.time, spans.get(poll.frozen_since, poll.time))
     try:

@@ -4,12 +4,15 @@ Nothing is written here. The archive holds spells, and a spell does not say at w
 """
 
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
 from velib_dagster.archive.errors import ArchiveError
 from velib_dagster.archive.source import KafkaTopic
-from velib_dagster.events.records import PollRecord, decode_poll
+from velib_dagster.events.accepted import read_accepted
+from velib_dagster.events.readable import Reading
+from velib_dagster.events.records import decode_poll
 from velib_dagster.settings import Settings
 
 
@@ -25,7 +28,8 @@ def usable_poll_times(settings: Settings) -> PollTimes:
 
     Raises:
         KafkaAwayError: Kafka does not answer.
-        ArchiveError: Kafka has no polls topic of this feed, or a record there is no poll.
+        ArchiveError: Kafka has no polls topic of this feed.
+        UnreadableError, NewerVersionError: records there can't be read, too many in a row or by a newer program.
     """
     usable: dict[str, datetime | None] = {}
     with KafkaTopic(settings, "polls") as topic:
@@ -36,19 +40,15 @@ def usable_poll_times(settings: Settings) -> PollTimes:
             )
             raise ArchiveError(msg)
         topic.settle()
+        reading = Reading(topic.name, accepted=read_accepted(settings).offsets.get("polls", 0))
         first, end = topic.bounds()
         for batch in topic.read(first, end):
             for record in batch:
-                if record.value is None:
+                value = record.value
+                if value is None:
                     continue  # it only closes a transaction
-                poll = _poll(record.value, record.offset, topic.name)
+                poll = reading.read(record.offset, value, record.told, partial(decode_poll, value))
+                if poll is None:
+                    continue
                 usable[poll.snapshot] = poll.time if poll.kind.usable else None
     return PollTimes(tuple(sorted({time for time in usable.values() if time is not None})), first == 0)
-
-
-def _poll(value: bytes, offset: int, topic: str) -> PollRecord:
-    try:
-        return decode_poll(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"the record at offset {offset} of {topic} is no poll ({error}): something else wrote it"
-        raise ArchiveError(msg) from error

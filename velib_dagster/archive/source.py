@@ -16,7 +16,7 @@ from confluent_kafka.admin import OffsetSpec
 from velib_dagster.archive.commit import Source
 from velib_dagster.archive.errors import ArchiveError, KafkaAwayError
 from velib_dagster.events import topics
-from velib_dagster.events.poll_name import poll_of
+from velib_dagster.events.readable import Told, told_by
 from velib_dagster.settings import Settings
 
 ANSWER_SECONDS: Final = 10.0
@@ -29,11 +29,11 @@ _NOT_THERE: Final = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One record of a topic: its offset, its value (None where it only closes a transaction), the poll it is of."""
+    """One record of a topic: its offset, its value (None where it only closes a transaction), what its headers say."""
 
     offset: int
     value: bytes | None
-    poll: str | None = None
+    told: Told = Told()
 
 
 class Topic(Protocol):
@@ -163,7 +163,7 @@ class KafkaTopic:
                 if (error := message.error()) is not None:
                     done = self._is_end(error, offset, end) or done
                 elif offset < end:
-                    batch.append(Record(offset, message.value(), poll_of(message.headers())))
+                    batch.append(Record(offset, message.value(), told_by(message.headers())))
                 else:
                     done = True
             done = done or bool(batch and batch[-1].offset == end - 1)

@@ -7,9 +7,8 @@ byte for byte that of an undisturbed run. Called by `velib archive` and the asse
 
 import logging
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date, datetime
+from collections.abc import Callable
+from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -20,28 +19,27 @@ import msgspec
 
 from velib_dagster.archive.commit import (
     Commit,
-    FileLength,
     Source,
-    append,
     check_lengths,
     cut_back,
     day_path,
     finish_replacing,
     only_writer,
     read_commit,
-    sync_file,
     write_commit,
 )
 from velib_dagster.archive.errors import ArchiveError, KafkaAwayError
 from velib_dagster.archive.frozen import mark_freezes
-from velib_dagster.archive.rows import HEADER_LINE, csv_line
-from velib_dagster.archive.source import KafkaTopic, Record, Topic
-from velib_dagster.events.records import Spell, decode_spell
+from velib_dagster.archive.rows import HEADER_LINE
+from velib_dagster.archive.source import KafkaTopic, Topic
+from velib_dagster.archive.step import Step
+from velib_dagster.archive.unreadable import check_unreadable, cut_back_unreadable
+from velib_dagster.events.accepted import read_accepted
+from velib_dagster.events.readable import NewerVersionError, UnreadableError
 from velib_dagster.settings import Settings
 
 STEP_ROWS: Final = 200_000
-STEP_BYTES: Final = 64 << 20
-"""A commit at least so often: what a crash makes the next run do again."""
+"""A commit at least so often, and for so many bytes (`step.py`)."""
 FOLLOW_SECONDS: Final = 5.0
 
 _log = logging.getLogger(__name__)
@@ -52,7 +50,8 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True):
 
     `files` are the day files that got rows, `rows` how many; `next_offset` is where the next run begins, `lag`
     how many offsets were written behind it, committed or not (0: all is archived), `through` the latest end of
-    any archived spell, None while there is none. `repeated` counts records of polls that were archived before.
+    any archived spell, None while there is none. `repeated` counts records of polls that were archived before, and
+    `unreadable` those that can't be read and were set aside.
     """
 
     files: tuple[Path, ...]
@@ -61,6 +60,7 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True):
     lag: int
     through: datetime | None
     repeated: int = 0
+    unreadable: int = 0
 
 
 Progress = Callable[[int, int], None]
@@ -77,7 +77,8 @@ def archive_once(settings: Settings, *, on_progress: Progress | None = None, acc
         KafkaAwayError: Kafka does not answer.
         ArchiveHeldError: another process writes this archive.
         ArchiveError: another Kafka than before, records deleted before they were archived, a day file shorter
-            than committed, a full disk, no permission, a record that is no spell.
+            than committed, a full disk, no permission, a record of a newer version, or more records in a row that
+            can't be read than may be set aside.
     """
     with only_writer(settings.archive):
         return _archive(settings, on_progress, accept_missing)
@@ -131,6 +132,7 @@ def _archive(settings: Settings, on_progress: Progress | None, accept_missing: b
             settings.feed.timezone,
             on_progress=on_progress,
             accept_missing=accept_missing,
+            accepted=read_accepted(settings).offsets.get("spells", 0),
         )
     with KafkaTopic(settings, "polls") as polls:
         if polls.exists():
@@ -146,9 +148,11 @@ def archive_topic(
     on_progress: Progress | None = None,
     accept_missing: bool = False,
     step_rows: int = STEP_ROWS,
+    accepted: int = 0,
 ) -> Archived:
     """Archive a topic's spells into a folder that this process holds (`only_writer`).
 
+    Records below the offset `accepted` may be set aside however many can't be read in a row.
     Kafka is asked before anything is cut back, so that uncommitted rows go only where they can be read again.
     """
     commit = read_commit(folder)
@@ -163,15 +167,21 @@ def archive_topic(
     else:
         commit = finish_replacing(folder, commit)
         check_lengths(folder, commit)
+        check_unreadable(folder, commit)
         start = _start(folder, commit, source, timezone, first, end, accept_missing)
     cut_back(folder, commit, HEADER_LINE)
-    step = _Step(folder, commit, ZoneInfo(timezone), step_rows)
+    cut_back_unreadable(folder, commit)
+    step = Step(folder, commit, ZoneInfo(timezone), step_rows, accepted)
     for batch in topic.read(start, end):
-        for poll, records in groupby(batch, key=attrgetter("poll")):
-            # Only between polls: one that comes again is then there whole or not at all.
-            if step.is_full and (poll is None or poll != step.poll):
+        for poll, records in groupby(batch, key=attrgetter("told.poll")):
+            if step.is_full and step.is_between_polls(poll):
                 step.commit()
-            step.add(poll, tuple(records))
+            try:
+                step.add(poll, tuple(records))
+            except (UnreadableError, NewerVersionError) as error:
+                if step.is_between_polls(poll):
+                    step.commit()
+                raise ArchiveError(str(error)) from error
         if on_progress is not None:
             on_progress(batch[-1].offset + 1 - start, end - start)
     step.reach(end)
@@ -184,6 +194,8 @@ def archive_topic(
             source.topic,
             step.repeated,
         )
+    for record in step.reading.passed_over:
+        _log.warning("%s: the record at offset %d can't be read: %s", record.topic, record.offset, record.reason)
     return Archived(
         files=tuple(day_path(folder, day) for day in sorted(step.written)),
         rows=step.done.rows - commit.rows,
@@ -191,6 +203,7 @@ def archive_topic(
         lag=topic.written() - end,
         through=step.done.through,
         repeated=step.repeated,
+        unreadable=len(step.reading.passed_over),
     )
 
 
@@ -234,116 +247,3 @@ def _start(
 
 def _in_words(source: Source) -> str:
     return f"{source.topic} (id {source.topic_id}) of the cluster {source.cluster_id}"
-
-
-def _spells(records: Iterable[Record], topic: str) -> Iterator[Spell]:
-    for record in records:
-        if record.value is None:
-            continue  # it only closes a transaction
-        try:
-            yield decode_spell(record.value)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            msg = (
-                f"the record at offset {record.offset} of {topic} is no spell ({error}): something else wrote it, "
-                "or another version of this program; archive with the program that wrote it"
-            )
-            raise ArchiveError(msg) from error
-
-
-class _Step:
-    """Rows appended since the last commit, and that commit."""
-
-    def __init__(self, folder: Path, commit: Commit, zone: ZoneInfo, most_rows: int) -> None:
-        self.done = commit
-        self.written: set[date] = set()
-        self.repeated = 0
-        self.poll = commit.poll
-        self._most_rows = most_rows
-        self._folder = folder
-        self._zone = zone
-        self._days: dict[datetime, date] = {}
-        self._files = dict(commit.files)
-        self._touched: set[date] = set()
-        self._through = commit.through
-        self._next_offset = commit.next_offset
-        self._rows = 0
-        self._bytes = 0
-        self._of_poll: set[tuple[str, datetime]] = set()
-        """Station and start of what was appended of the poll in progress."""
-
-    @property
-    def is_full(self) -> bool:
-        """Whether enough was appended for a commit."""
-        return self._rows >= self._most_rows or self._bytes >= STEP_BYTES
-
-    def add(self, poll: str | None, records: Sequence[Record]) -> None:
-        """Append records of one poll, of None where their writer named none, as far as they are not there yet."""
-        spells = list(_spells(records, self.done.source.topic))
-        if poll is not None:
-            spells = self._new_of(poll, spells)
-        self._append(spells)
-        self._next_offset = records[-1].offset + 1
-
-    def _new_of(self, poll: str, spells: Sequence[Spell]) -> list[Spell]:
-        if self.poll is None or poll > self.poll:
-            self.poll = poll
-            self._of_poll = set()
-        found = []
-        if poll == self.poll and poll != self.done.poll:
-            for spell in spells:
-                key = (spell.station_code, spell.since)
-                if key not in self._of_poll:
-                    self._of_poll.add(key)
-                    found.append(spell)
-        self.repeated += len(spells) - len(found)
-        return found
-
-    def _append(self, spells: Iterable[Spell]) -> None:
-        lines: defaultdict[date, list[str]] = defaultdict(list)
-        through = self._through
-        for spell in spells:
-            lines[self._day(spell.since)].append(csv_line(spell))
-            if through is None or spell.until > through:
-                through = spell.until
-        for day, rows in lines.items():
-            before = self._files.get(day)
-            data = "".join(rows).encode()
-            if before is None:
-                before = FileLength(0, 0)
-                data = HEADER_LINE + data
-            append(day_path(self._folder, day), data)
-            self._files[day] = FileLength(before.bytes + len(data), before.rows + len(rows))
-            self._touched.add(day)
-            self._rows += len(rows)
-            self._bytes += len(data)
-        self._through = through
-
-    def reach(self, offset: int) -> None:
-        """Nothing is left below this offset."""
-        self._next_offset = max(self._next_offset, offset)
-
-    def commit(self) -> None:
-        """Make all that was appended count."""
-        if self._next_offset == self.done.next_offset:
-            return
-        for day in self._touched:
-            sync_file(day_path(self._folder, day))
-        self.done = msgspec.structs.replace(
-            self.done,
-            next_offset=self._next_offset,
-            through=self._through,
-            poll=self.poll,
-            files=dict(self._files),
-        )
-        write_commit(self._folder, self.done)
-        self.written |= self._touched
-        self._touched.clear()
-        self._days.clear()
-        self._rows = self._bytes = 0
-
-    def _day(self, since: datetime) -> date:
-        """The feed-timezone day of an instant; few instants occur, and the conversion is slow."""
-        day = self._days.get(since)
-        if day is None:
-            day = self._days[since] = since.astimezone(self._zone).date()
-        return day

@@ -146,28 +146,43 @@ def _check_archive(settings: Settings, *, repair: bool) -> None:
 def set_aside(
     accept: Annotated[
         bool,
-        typer.Option("--accept", help="Let the producer go on behind all snapshots that wait now, readable or not."),
+        typer.Option("--accept", help="Let the chain go on behind all that waits now, readable or not."),
     ] = False,
     home: Home = None,
     feed: FeedName = None,
 ) -> None:
-    """List the polls that could not be processed and were set aside; their raw snapshots stay as long as all do."""
+    """List what could not be processed or read and was set aside: polls, and records in Kafka.
+
+    The raw snapshots stay as long as all do, the bytes of records as long as Kafka and the archive keep them.
+    """
+    from velib_dagster.archive.unreadable import records_set_aside
     from velib_dagster.events.accepted import Accepted, write_accepted
+    from velib_dagster.events.memory import unreadable_records
     from velib_dagster.feed.snapshots import SnapshotStore
     from velib_dagster.store.connect import connect
     from velib_dagster.store.reads import polls_set_aside
+    from velib_dagster.streaming.position import QUERIES, ends
 
     settings = Settings.load(home, feed)
-    newest = SnapshotStore(settings.raw).newest()
-    if accept and newest is not None:
-        write_accepted(settings, Accepted(snapshot=newest))
-        say(f"what can't be processed up to {newest} is set aside at the producer's next run, however many in a row")
+    if accept:
+        newest = SnapshotStore(settings.raw).newest() or ""
+        offsets = {QUERIES[query]: offset for query, offset in ends(settings).items()}
+        write_accepted(settings, Accepted(snapshot=newest, offsets=offsets))
+        told = ", ".join(f"{settings.topic(topic)} below offset {offset}" for topic, offset in offsets.items())
+        say(f"what can't be read is passed over, however many in a row: snapshots up to {newest or '(none)'}, {told}")
         return
     with connect(settings) as connection:
         polls = polls_set_aside(connection)
     for poll in polls:
         typer.echo(f"{poll.time:%Y-%m-%d %H:%M:%SZ}  {poll.snapshot}  {poll.reason}")
-    if not polls:
+    records = [
+        *records_set_aside(settings.archive),
+        *unreadable_records(settings, "states"),
+        *unreadable_records(settings, "polls"),
+    ]
+    for record in records:
+        typer.echo(f"{record.topic}  offset {record.offset}  {record.reason}")
+    if not polls and not records:
         say("nothing was set aside")
 
 

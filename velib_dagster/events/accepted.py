@@ -1,6 +1,6 @@
 """How far an operator has accepted that what can't be processed is passed over: a small file in the home.
 
-Up to there the limit of `set_aside.py` doesn't stop the chain. Written by `velib set-aside --accept`.
+Up to there the limits of `set_aside.py` and `readable.py` don't stop the chain. Written by `velib set-aside --accept`.
 """
 
 from pathlib import Path
@@ -15,9 +15,10 @@ _FILE: Final = "accepted.json"
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """Raw snapshots up to the name `snapshot`."""
+    """Raw snapshots up to the name `snapshot`, and the records below an offset of each topic (by its short name)."""
 
     snapshot: str = ""
+    offsets: dict[str, int] = {}
 
 
 def read_accepted(settings: Settings) -> Accepted:

@@ -13,14 +13,14 @@ from typing import Final
 from confluent_kafka import Consumer, Producer
 
 from velib_dagster.events.memory import (
-    CLOSING_KEY,
     committed_messages,
     committed_reader,
     newest_poll,
     reader,
     stable_offsets,
 )
-from velib_dagster.events.poll_name import poll_of
+from velib_dagster.events.readable import told_by
+from velib_dagster.events.state_events import CLOSING_KEY
 from velib_dagster.events.topics import TOPICS, KafkaError
 from velib_dagster.settings import Settings
 
@@ -100,7 +100,7 @@ def _were_committed(settings: Settings, hanging: list[Hanging]) -> bool:
 def _polls_of(consumer: Consumer, settings: Settings, hanging: list[Hanging]) -> Iterator[str]:
     for topic in hanging:
         for message in committed_messages(consumer, settings, topic.topic, topic.stable):
-            if (poll := poll_of(message.headers())) is not None:
+            if (poll := told_by(message.headers()).poll) is not None:
                 yield poll
 
 

@@ -3,18 +3,30 @@
 Nothing is sent here. Called by `producer.py` after it has fenced older producers, and by `velib status`.
 """
 
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as ClientError
 
+from velib_dagster.events.accepted import read_accepted
 from velib_dagster.events.known import Memory, recall
-from velib_dagster.events.poll_name import counts_of, cut_name, poll_of
-from velib_dagster.events.records import PollRecord, StateRecord, decode_poll, decode_state
+from velib_dagster.events.poll_name import counts_of, cut_name
+from velib_dagster.events.readable import (
+    MOST_IN_A_ROW,
+    NewerVersionError,
+    PassedOver,
+    Reading,
+    UnreadableError,
+    told_by,
+)
+from velib_dagster.events.records import PollRecord, StateRecord, decode_poll
+from velib_dagster.events.state_events import StateEvent, state_event
 from velib_dagster.events.topics import KafkaError, client_config
 from velib_dagster.settings import Settings
 
@@ -22,8 +34,8 @@ _SECONDS: Final = 10.0
 _BATCH: Final = 5000
 _LOOK_BACK: Final = 64
 """Offsets of the topic `polls`: more than a transaction that came again takes."""
-CLOSING_KEY: Final = ""
-"""Key of a record without a value that closes a transaction (`hanging.py`); no station has it."""
+_JUST_BEFORE: Final = 4 * MOST_IN_A_ROW
+"""Offsets that hold the last few records of a topic, markers included."""
 _NO_LEADER_YET: Final = (ClientError.NOT_LEADER_FOR_PARTITION, ClientError.LEADER_NOT_AVAILABLE)
 
 
@@ -42,27 +54,87 @@ def read_memory(settings: Settings) -> Memory:
     it is to be sent again. States of a later poll than that are passed over, and so is a state of an older poll than
     the station's own on record.
 
+    A record that can't be read is passed over.
+
     Raises:
         KafkaError: Kafka can't be reached, a topic is missing, or no poll can be found that is there whole.
+        UnreadableError, NewerVersionError: records can't be read, too many in a row or by a newer program.
     """
     with committed_reader(settings) as consumer:
         polls, from_start = _newest_polls(consumer, settings)
-        messages = list(committed_messages(consumer, settings, settings.topic("states"), 0))
-        newest = _newest_whole(consumer, settings, polls, messages, from_start=from_start)
+        changes = list(_state_events(consumer, settings))
+        newest = _newest_whole(consumer, settings, polls, changes, from_start=from_start)
     last_name = cut_name(newest.record.snapshot) if newest else ""
     states: dict[str, StateRecord] = {}
-    told_by: dict[str, str] = {}
-    for message in messages:
-        key, value, poll = message.key(), message.value(), poll_of(message.headers())
-        code = key.decode() if key is not None else CLOSING_KEY
-        if code == CLOSING_KEY or (poll is not None and not told_by.get(code, "") <= poll <= last_name):
+    told: dict[str, str] = {}
+    for change in changes:
+        code, poll = change.station_code, change.poll
+        if poll is not None and not told.get(code, "") <= poll <= last_name:
             continue
-        told_by[code] = poll or ""
-        if value is None:
-            states.pop(code, None)
+        told[code] = poll or ""
+        if isinstance(change.event, StateRecord):
+            states[code] = change.event
         else:
-            states[code] = decode_state(value)
+            states.pop(code, None)
     return recall(states, newest.record if newest else None)
+
+
+def _state_events(consumer: Consumer, settings: Settings) -> Iterator[StateEvent]:
+    reading = reading_of(settings, "states")
+    for message in committed_messages(consumer, settings, settings.topic("states"), 0):
+        event = _state_event(message, reading)
+        if event is not None:
+            yield event
+
+
+def _state_event(message: Message, reading: Reading) -> StateEvent | None:
+    key, value, headers = message.key(), message.value(), dict(message.headers() or ())
+    if not key:
+        return None  # it only closes a transaction
+    told = told_by(headers)
+    decode = partial(state_event, key, value, told.poll, headers.get("at"), headers.get("after"))
+    return reading.read(message.offset() or 0, value, told, decode)
+
+
+def reading_of(settings: Settings, topic: str) -> Reading:
+    """A reader's way through a topic (by its short name), with what the operator has accepted.
+
+    Raises:
+        VelibError: what was accepted can't be read.
+    """
+    return Reading(settings.topic(topic), accepted=read_accepted(settings).offsets.get(topic, 0))
+
+
+def reading_at(settings: Settings, topic: Literal["states", "polls"], offset: int) -> Reading:
+    """The same, going on at an offset: it knows how many records just before that can't be read.
+
+    Raises:
+        KafkaError: Kafka can't be reached or the topic is missing.
+    """
+    reading = reading_of(settings, topic)
+    read = {"states": _state_event, "polls": _sent_poll}[topic]
+    with committed_reader(settings) as consumer, suppress(UnreadableError, NewerVersionError):
+        for message in committed_messages(consumer, settings, settings.topic(topic), offset - _JUST_BEFORE):
+            if (message.offset() or 0) >= offset:
+                break
+            read(message, reading)
+    reading.passed_over.clear()
+    return reading
+
+
+def unreadable_records(settings: Settings, topic: Literal["states", "polls"]) -> list[PassedOver]:
+    """The records of a topic that can't be read, as far as Kafka still has them.
+
+    Raises:
+        KafkaError: Kafka can't be reached or the topic is missing.
+        NewerVersionError: a newer program wrote one.
+    """
+    reading = Reading(settings.topic(topic), accepted=sys.maxsize)
+    read = {"states": _state_event, "polls": _sent_poll}[topic]
+    with committed_reader(settings) as consumer:
+        for message in committed_messages(consumer, settings, settings.topic(topic), 0):
+            read(message, reading)
+    return reading.passed_over
 
 
 def newest_poll(settings: Settings) -> PollRecord | None:
@@ -86,13 +158,12 @@ def _newest_polls(consumer: Consumer, settings: Settings) -> tuple[list[_SentPol
     step = _LOOK_BACK
     while high > low:
         start = max(low, high - step)
+        reading = reading_of(settings, "polls")
         found: dict[str, _SentPoll] = {}
         for message in committed_messages(consumer, settings, topic, start):
-            value, headers = message.value(), message.headers()
-            if value is not None:
-                record = decode_poll(value)
-                name = poll_of(headers) or record.snapshot
-                found[name] = _SentPoll(name, record, counts_of(headers))
+            poll = _sent_poll(message, reading)
+            if poll is not None:
+                found[poll.name] = poll
         if found:
             return [found[name] for name in sorted(found)], start == 0
         if start == low:
@@ -101,25 +172,43 @@ def _newest_polls(consumer: Consumer, settings: Settings) -> tuple[list[_SentPol
     return [], low == 0
 
 
+def _sent_poll(message: Message, reading: Reading) -> _SentPoll | None:
+    value, headers = message.value(), message.headers()
+    if value is None:
+        return None  # it only closes a transaction
+    told = told_by(headers)
+
+    def decode() -> _SentPoll:
+        record = decode_poll(value)
+        return _SentPoll(told.poll or record.snapshot, record, counts_of(headers))
+
+    return reading.read(message.offset() or 0, value, told, decode)
+
+
 def _newest_whole(
-    consumer: Consumer, settings: Settings, polls: Sequence[_SentPoll], states: Iterable[Message], *, from_start: bool
+    consumer: Consumer,
+    settings: Settings,
+    polls: Sequence[_SentPoll],
+    states: Iterable[StateEvent],
+    *,
+    from_start: bool,
 ) -> _SentPoll | None:
     """The newest poll that is there whole, and all before it; None where nothing was sent yet.
 
     A transaction is visible whole in a topic or not at all, so the newest poll that brought anything tells. Of the
     newest poll's states compaction takes none away.
     """
-    keys: defaultdict[str, set[bytes | str | None]] = defaultdict(set)
-    for message in states:
-        if message.value() is not None and (name := poll_of(message.headers())) is not None:
-            keys[name].add(message.key())
+    stations: defaultdict[str, set[str]] = defaultdict(set)
+    for state in states:
+        if isinstance(state.event, StateRecord) and state.poll is not None:
+            stations[state.poll].add(state.station_code)
     chosen: _SentPoll | None = None
     for poll in reversed(polls):
         chosen = chosen or poll
         if poll.counts == (0, 0):
             continue
         if poll.counts is None or (
-            len(keys[poll.name]) >= poll.counts[0] and _has_spells(consumer, settings, poll.name, poll.counts[1])
+            len(stations[poll.name]) >= poll.counts[0] and _has_spells(consumer, settings, poll.name, poll.counts[1])
         ):
             return chosen
         chosen = None
@@ -142,7 +231,7 @@ def _has_spells(consumer: Consumer, settings: Settings, poll: str, expected: int
         start = max(low, high - step)
         found, older = 0, False
         for message in committed_messages(consumer, settings, topic, start):
-            of = poll_of(message.headers())
+            of = told_by(message.headers()).poll
             found += of == poll
             older = older or of is None or of < poll
         if found >= expected or start == low > 0:

@@ -36,9 +36,3 @@ def counts_of(headers: Headers | None) -> tuple[int, int] | None:
     found = dict(headers) if headers else {}
     states, spells = found.get("states"), found.get("spells")
     return None if states is None or spells is None else (int(states), int(spells))
-
-
-def poll_of(headers: Headers | None) -> str | None:
-    """The poll that a record belongs to, None where an older version wrote it."""
-    value = dict(headers).get(POLL_HEADER) if headers else None
-    return value.decode() if isinstance(value, bytes) else value

@@ -15,6 +15,11 @@ from velib_dagster.feed.reports import PollKind
 MOST_REASON: Final = 500
 """Characters of a reason."""
 
+Whole = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+"""A whole number that every store takes."""
+Instant = Annotated[datetime, Meta(tz=True)]
+"""A time that names its zone."""
+
 
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
     """The station as it is: its state, name and place since the newest change of the state."""
@@ -27,17 +32,17 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     cell: Annotated[str, Meta(description="H3 cell of resolution 8, about 0.74 km²")]
     lat: Annotated[float, Meta(description="Latitude, degrees WGS84")]
     lon: Annotated[float, Meta(description="Longitude, degrees WGS84")]
-    capacity: Annotated[int | None, Meta(description="Docks that the operator declares, the last good value")]
-    since: Annotated[datetime, Meta(description="Poll time (UTC) since which the station has held this state")]
-    bikes: Annotated[int, Meta(description="Bikes available")]
-    mechanical: Annotated[int | None, Meta(description="Mechanical bikes available")]
-    ebike: Annotated[int | None, Meta(description="E-bikes available")]
-    docks: Annotated[int | None, Meta(description="Free docks")]
+    capacity: Annotated[Whole | None, Meta(description="Docks that the operator declares, the last good value")]
+    since: Annotated[Instant, Meta(description="Poll time (UTC) since which the station has held this state")]
+    bikes: Annotated[Whole, Meta(description="Bikes available")]
+    mechanical: Annotated[Whole | None, Meta(description="Mechanical bikes available")]
+    ebike: Annotated[Whole | None, Meta(description="E-bikes available")]
+    docks: Annotated[Whole | None, Meta(description="Free docks")]
     is_installed: Annotated[bool, Meta(description="The station is on the street")]
     is_renting: Annotated[bool, Meta(description="The station lets bikes")]
     is_returning: Annotated[bool, Meta(description="The station takes bikes back")]
     last_reported: Annotated[
-        datetime | None,
+        Instant | None,
         Meta(description="The feed's own time stamp (UTC): an hourly heartbeat, not the time of the counts"),
     ]
 
@@ -54,13 +59,13 @@ class StateRecord(StationState, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     absent_since: Annotated[
-        datetime | None, Meta(description="First usable poll (UTC) that lacks the station; left out while none does")
+        Instant | None, Meta(description="First usable poll (UTC) that lacks the station; left out while none does")
     ] = None
     absent_until: Annotated[
-        datetime | None, Meta(description="The poll (UTC) that has the station again; left out while it is absent")
+        Instant | None, Meta(description="The poll (UTC) that has the station again; left out while it is absent")
     ] = None
     last_report: Annotated[
-        datetime | None, Meta(description="Poll time (UTC) of the last report before an absence that goes on")
+        Instant | None, Meta(description="Poll time (UTC) of the last report before an absence that goes on")
     ] = None
 
 
@@ -75,19 +80,19 @@ class Spell(msgspec.Struct, frozen=True, kw_only=True):
     cell: Annotated[str, Meta(description="H3 cell of resolution 8, about 0.74 km²")]
     lat: Annotated[float, Meta(description="Latitude, degrees WGS84")]
     lon: Annotated[float, Meta(description="Longitude, degrees WGS84")]
-    capacity: Annotated[int | None, Meta(description="Docks that the operator declares, the last good value")]
-    since: Annotated[datetime, Meta(description="Start of the spell (UTC), inclusive")]
-    until: Annotated[datetime, Meta(description="End of the spell (UTC), exclusive")]
-    seconds: Annotated[int, Meta(description="Length of the spell in seconds, the weight of its values")]
-    bikes: Annotated[int, Meta(description="Bikes available")]
-    mechanical: Annotated[int | None, Meta(description="Mechanical bikes available")]
-    ebike: Annotated[int | None, Meta(description="E-bikes available")]
-    docks: Annotated[int | None, Meta(description="Free docks")]
+    capacity: Annotated[Whole | None, Meta(description="Docks that the operator declares, the last good value")]
+    since: Annotated[Instant, Meta(description="Start of the spell (UTC), inclusive")]
+    until: Annotated[Instant, Meta(description="End of the spell (UTC), exclusive")]
+    seconds: Annotated[Whole, Meta(description="Length of the spell in seconds, the weight of its values")]
+    bikes: Annotated[Whole, Meta(description="Bikes available")]
+    mechanical: Annotated[Whole | None, Meta(description="Mechanical bikes available")]
+    ebike: Annotated[Whole | None, Meta(description="E-bikes available")]
+    docks: Annotated[Whole | None, Meta(description="Free docks")]
     is_installed: Annotated[bool, Meta(description="The station is on the street")]
     is_renting: Annotated[bool, Meta(description="The station lets bikes")]
     is_returning: Annotated[bool, Meta(description="The station takes bikes back")]
     last_reported: Annotated[
-        datetime | None,
+        Instant | None,
         Meta(description="The feed's own time stamp (UTC): an hourly heartbeat, not the time of the counts"),
     ]
 
@@ -237,8 +242,21 @@ def encode(record: StationState | Spell | PollRecord) -> bytes:
 
 
 decode_state: Final = msgspec.json.Decoder(StateRecord).decode
-decode_spell: Final = msgspec.json.Decoder(Spell).decode
 decode_poll: Final = msgspec.json.Decoder(PollRecord).decode
+_decode_spell: Final = msgspec.json.Decoder(Spell).decode
+
+
+def decode_spell(value: bytes) -> Spell:
+    """The spell of a record of the topic `spells`.
+
+    Raises:
+        msgspec.DecodeError, ValueError: it is none, or its seconds are not those between its start and its end.
+    """
+    spell = _decode_spell(value)
+    if (spell.until - spell.since).total_seconds() != spell.seconds:
+        msg = f"{spell.seconds} seconds between {spell.since.isoformat()} and {spell.until.isoformat()}"
+        raise ValueError(msg)
+    return spell
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -259,6 +277,8 @@ def columns(record: type[msgspec.Struct]) -> tuple[Column, ...]:
         options = [option for option in get_args(inner) if option is not type(None)]
         nullable = type(None) in get_args(inner)
         plain = options[0] if nullable else inner
+        if get_origin(plain) is Annotated:
+            plain = get_args(plain)[0]
         description = next((m.description for m in getattr(hint, "__metadata__", ()) if m.description), "")
         found.append(Column(name, get_origin(plain) or plain, nullable, description))
     return tuple(found)

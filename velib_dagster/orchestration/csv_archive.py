@@ -114,12 +114,15 @@ def told(
         outcome = f"{archived.rows} spells archived"
     else:
         outcome = "nothing new: the archive has all finished spells"
+    if archived.unreadable:
+        outcome += f"; {archived.unreadable} records that can't be read set aside (velib set-aside lists them)"
     if archived.repeated:
         outcome += f"; {archived.repeated} records of polls that came again passed over"
     metadata: Metadata = {
         "dagster/row_count": commit.rows if commit else 0,
         "outcome": outcome,
         "rows": archived.rows,
+        "unreadable": archived.unreadable,
         "bytes": sum(part.end - part.start for part in parts),
         "archive_bytes": sum(length.bytes for length in commit.files.values()) if commit else 0,
         "next_offset": archived.next_offset,

@@ -20,11 +20,11 @@ from velib_dagster.archive.errors import ArchiveError
 from velib_dagster.archive.reader import archived_through, committed_files
 from velib_dagster.events.memory import committed_reader, newest_poll, stable_offsets
 from velib_dagster.events.records import PollRecord
-from velib_dagster.events.topics import TOPICS, KafkaError
+from velib_dagster.events.topics import TOPICS
 from velib_dagster.feed.document_age import in_words
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.runtime.process import START_TOLERANCE_SECONDS
-from velib_dagster.settings import LOOPBACK, Settings
+from velib_dagster.settings import LOOPBACK, Settings, VelibError
 from velib_dagster.store.connect import StoreError, connect
 from velib_dagster.store.doubts import DayInDoubt, days_in_doubt
 from velib_dagster.store.reads import Counts, QueryProgress, counts, progress
@@ -222,7 +222,7 @@ def _from_kafka(settings: Settings, problems: list[str]) -> tuple[PollRecord | N
             topics = [settings.topic(name) for name in TOPICS]
             ends = {topic: stable_offsets(consumer, settings, topic)[1] for topic in topics}
         return newest_poll(settings), ends
-    except KafkaError as error:
+    except VelibError as error:  # Kafka is away, or holds what can't be read
         problems.append(str(error))
         return None, None
 

@@ -13,7 +13,8 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from velib_dagster.events.records import Column, PollRecord, StateRecord, StationState, Void, columns
+from velib_dagster.events.records import Column, PollRecord, StationState, Void, columns
+from velib_dagster.events.state_events import Left, StateEvent
 from velib_dagster.store.columns import ABSENCE_COLUMNS, PROGRESS_COLUMNS, STATE_COLUMNS, WINDOW_COLUMNS
 
 Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
@@ -23,24 +24,6 @@ T = TypeVar("T")
 _SQL_TYPES: Final = {int: "int8", float: "float8", bool: "bool", datetime: "timestamptz"}
 
 POLL_COLUMNS: Final = columns(PollRecord)
-
-
-class Left(msgspec.Struct, frozen=True):
-    """A tombstone: the station left the network, at this poll time.
-
-    With `after`, only what began later than that goes: a clock was ahead, and what it brought up to `at` is void.
-    """
-
-    station_code: str
-    at: datetime
-    after: datetime | None = None
-
-
-class StateEvent(msgspec.Struct, frozen=True):
-    """A record of the topic `states`, and the poll that it is of; None where an older version wrote it."""
-
-    event: StateRecord | Left
-    poll: str | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -19,19 +20,23 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 
+from velib_dagster.archive.unreadable import records_set_aside
 from velib_dagster.events.kafka_security import java_security
+from velib_dagster.events.memory import reading_at
+from velib_dagster.events.readable import Reading
 from velib_dagster.events.records import Spell, Void
 from velib_dagster.events.topics import ensure_topics
 from velib_dagster.settings import LOOPBACK, Settings
 from velib_dagster.stopping import asks_to_stop
 from velib_dagster.store.migrate import migrate
-from velib_dagster.store.upsert import Progress, upsert_progress
+from velib_dagster.store.reads import progress
+from velib_dagster.store.upsert import Connection, Progress, upsert_progress
 from velib_dagster.streaming.binding import bind_checkpoints, current_binding, drop_former, drop_unbegun, only_job
 from velib_dagster.streaming.errors import StoppedError, StreamError
 from velib_dagster.streaming.position import QUERIES, ends, next_offset, spark_position
 from velib_dagster.streaming.sink import Writer, write_polls, write_states, write_windows
 from velib_dagster.streaming.voids import set_back, without_voids
-from velib_dagster.streaming.windows import parse, window_sums
+from velib_dagster.streaming.windows import NEWER_VERSION, NO_SPELL, parse, readable, window_sums
 
 log: Final = logging.getLogger(__name__)
 
@@ -80,7 +85,7 @@ def run(
             start.patiently(lambda: migrate(settings))
             ensure_topics(settings)
             bind_checkpoints(settings, start.write(lambda connection: current_binding(settings, connection)))
-            voids = start.write(lambda connection: set_back(settings, connection, CHECKPOINTS["windows"]))
+            known = start.write(lambda connection: _known(settings, connection))
             drop_unbegun(settings)
             drop_former(settings, FORMER_CHECKPOINTS)
             to_reach = ends(settings) if until_idle else None
@@ -91,7 +96,7 @@ def run(
         spark = session(settings, jars, master)
         with asks_to_stop(asked):  # again: a session takes SIGINT for itself
             try:
-                _Job(settings, spark, asked, voids).watch(to_reach)
+                _Job(settings, spark, asked, known).watch(to_reach)
             finally:
                 _stop_session(spark, asked)
 
@@ -138,10 +143,30 @@ def kafka_options(settings: Settings) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What the queries must know when they start: what is void, the offsets of the spells that the archive has set
+    aside, and how far states and polls were readable."""
+
+    voids: tuple[Void, ...]
+    set_aside: frozenset[int]
+    states: Reading
+    polls: Reading
+
+
+def _known(settings: Settings, connection: Connection) -> _Known:
+    voids = set_back(settings, connection, CHECKPOINTS["windows"])
+    reached = {row.query: next_offset(row.position) for row in progress(connection)}
+    return _Known(
+        voids,
+        frozenset(record.offset for record in records_set_aside(settings.archive)),
+        reading_at(settings, "states", reached.get("states", 0)),
+        reading_at(settings, "polls", reached.get("polls", 0)),
+    )
+
+
 class _Job:
-    def __init__(
-        self, settings: Settings, spark: SparkSession, stop: threading.Event, voids: tuple[Void, ...] = ()
-    ) -> None:
+    def __init__(self, settings: Settings, spark: SparkSession, stop: threading.Event, known: _Known) -> None:
         self._settings = settings
         self._spark = spark
         self._stop = stop
@@ -149,11 +174,16 @@ class _Job:
         self._batches: dict[str, StreamingQueryProgress] = {}
         self._progress = Writer(settings, stop, "progress")
         self._queries: dict[str, StreamingQuery] = {}
-        spells = without_voids(self._topic("windows"), voids)
+        spells = without_voids(readable(self._topic("windows"), known.set_aside), known.voids)
         windows = window_sums(parse(spells, Spell), settings.feed.max_hold_seconds)
         self._start("windows", windows, write_windows)
-        self._start("states", self._topic("states", headers=True), write_states)
-        self._start("polls", self._topic("polls"), lambda rows, writer: write_polls(rows, writer, self._barrier, voids))
+        states, polls = known.states, known.polls
+        self._start("states", self._topic("states"), lambda rows, writer: write_states(rows, writer, states))
+        self._start(
+            "polls",
+            self._topic("polls"),
+            lambda rows, writer: write_polls(rows, writer, polls, self._barrier, known.voids),
+        )
 
     def watch(self, to_reach: dict[str, int] | None) -> None:
         """Until stopped, until the ends are reached, or until a query dies."""
@@ -171,7 +201,7 @@ class _Job:
         finally:
             self._progress.close()
 
-    def _topic(self, query: str, *, headers: bool = False) -> DataFrame:
+    def _topic(self, query: str) -> DataFrame:
         return (
             self._spark.readStream.format("kafka")
             .options(**kafka_options(self._settings))
@@ -179,7 +209,7 @@ class _Job:
             .option("subscribe", self._settings.topic(QUERIES[query]))
             .option("startingOffsets", "earliest")
             .option("failOnDataLoss", "true")
-            .option("includeHeaders", str(headers).lower())
+            .option("includeHeaders", "true")
             .option("maxOffsetsPerTrigger", MOST_OFFSETS)
             .option("maxRecordsPerPartition", TASK_OFFSETS)
             .load()
@@ -256,8 +286,17 @@ def _position(query: StreamingQuery) -> int:
 
 
 def _death(name: str, error: StreamingQueryException | None, settings: Settings) -> str:
-    reason = str(error).strip() if error else "it ended without a reason"
+    reason = str(error) if error else "it ended without a reason"
+    # the plan and Python's way to the error help nobody, and quote what the query would say of other errors
+    reason = reason.partition("\n=== Streaming Query")[0].rpartition("raise converted from None\n")[2].strip()
     advice = ""
+    if NO_SPELL in reason or "MALFORMED_RECORD_IN_PARSING" in reason:
+        advice = (
+            f". A record of {settings.topic(QUERIES[name])} can't be read: the archive sets it aside (every five "
+            "minutes, or velib archive), and the next start passes over it"
+        )
+    if NEWER_VERSION in reason:
+        advice = ". A newer program wrote a record: nothing from it on is read; install that program again"
     if "failOnDataLoss" in reason:
         folder = settings.checkpoints / CHECKPOINTS[name]
         advice = (

@@ -6,9 +6,10 @@ One sink serves all queries of a job; each query writes through a connection of 
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, TypeVar
 
 import psycopg
@@ -16,17 +17,19 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the name of all Spark documentation
 
-from velib_dagster.events.memory import CLOSING_KEY
 from velib_dagster.events.poll_name import POLL_HEADER
-from velib_dagster.events.records import Void, decode_poll, decode_state
+from velib_dagster.events.readable import VERSION_HEADER, Reading, told_by
+from velib_dagster.events.records import PollRecord, Void, decode_poll
+from velib_dagster.events.state_events import StateEvent, state_event
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import StoreUnreachableError, connect
-from velib_dagster.store.upsert import Connection, Left, StateEvent, upsert_polls, upsert_states, upsert_windows
+from velib_dagster.store.upsert import Connection, upsert_polls, upsert_states, upsert_windows
 from velib_dagster.streaming.errors import StoppedError, StreamError
 from velib_dagster.streaming.voids import has_unknown_void
 
 log: Final = logging.getLogger(__name__)
 Result = TypeVar("Result")
+T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 15.0
@@ -104,13 +107,19 @@ def write_windows(rows: DataFrame, writer: Writer) -> int:
     return writer.write(lambda connection: upsert_windows(connection, values))
 
 
-def write_states(kafka: DataFrame, writer: Writer) -> int:
-    """Upsert a batch of states and tombstones (Kafka's columns with headers); returns how many rows changed."""
-    events = list(_state_events(kafka))
+def write_states(kafka: DataFrame, writer: Writer, reading: Reading) -> int:
+    """Upsert a batch of states and tombstones (Kafka's columns with headers); returns how many rows changed.
+
+    Raises:
+        UnreadableError, NewerVersionError: records can't be read, too many in a row or by a newer program.
+    """
+    events = list(_told(_state_events(kafka, reading), reading))
     return writer.write(lambda connection: upsert_states(connection, events))
 
 
-def write_polls(kafka: DataFrame, writer: Writer, barrier: Callable[[], None], voids: Sequence[Void] = ()) -> int:
+def write_polls(
+    kafka: DataFrame, writer: Writer, reading: Reading, barrier: Callable[[], None], voids: Sequence[Void] = ()
+) -> int:
     """Upsert a batch of poll records once the barrier lets them pass; returns how many rows changed.
 
     The barrier makes `complete` true, and what is read as of a poll: it is in the table only when what it brought is
@@ -118,9 +127,9 @@ def write_polls(kafka: DataFrame, writer: Writer, barrier: Callable[[], None], v
 
     Raises:
         StreamError: a poll has found out since that a clock was ahead: the job must start again.
+        UnreadableError, NewerVersionError: as `write_states`.
     """
-    values = _in_order(kafka.select("value", "offset")).column("value").to_pylist()
-    polls = [decode_poll(value) for value in values if value is not None]
+    polls = list(_told(_polls(kafka, reading), reading))
     barrier()
     changed = writer.write(lambda connection: upsert_polls(connection, polls))
     if has_unknown_void(polls, voids):
@@ -129,23 +138,32 @@ def write_polls(kafka: DataFrame, writer: Writer, barrier: Callable[[], None], v
     return changed
 
 
-def _state_events(kafka: DataFrame) -> Iterator[StateEvent]:
-    headers = (_header("at"), _header("after"), _header(POLL_HEADER))
+def _state_events(kafka: DataFrame, reading: Reading) -> Iterator[StateEvent | None]:
+    headers = (_header("at"), _header("after"), _header(POLL_HEADER), _header(VERSION_HEADER))
     ordered = _in_order(kafka.select("key", "value", *headers, "offset"))
     columns = (column.to_pylist() for column in ordered.columns)
-    for key, value, left_at, void_after, poll, offset in zip(*columns, strict=True):
-        code = key.decode() if key is not None else CLOSING_KEY
-        told_by = poll.decode() if poll is not None else None
-        if code == CLOSING_KEY:
-            continue
+    for key, value, at, after, poll, version, offset in zip(*columns, strict=True):
+        if key:  # without one, it only closes a transaction
+            told = told_by({POLL_HEADER: poll, VERSION_HEADER: version})
+            yield reading.read(offset, value, told, partial(state_event, key, value, told.poll, at, after))
+
+
+def _polls(kafka: DataFrame, reading: Reading) -> Iterator[PollRecord | None]:
+    ordered = _in_order(kafka.select("value", _header(POLL_HEADER), _header(VERSION_HEADER), "offset"))
+    columns = (column.to_pylist() for column in ordered.columns)
+    for value, poll, version, offset in zip(*columns, strict=True):
         if value is not None:
-            yield StateEvent(decode_state(value), told_by)
-        elif left_at is None:
-            msg = f"states: the tombstone of {code} at offset {offset} has no header 'at': it is not ours"
-            raise StreamError(msg)
-        else:
-            void = datetime.fromisoformat(void_after.decode()) if void_after is not None else None
-            yield StateEvent(Left(code, datetime.fromisoformat(left_at.decode()), void), told_by)
+            told = told_by({POLL_HEADER: poll, VERSION_HEADER: version})
+            yield reading.read(offset, value, told, partial(decode_poll, value))
+
+
+def _told(records: Iterable[T | None], reading: Reading) -> Iterator[T]:
+    """The records that can be read; the others are logged."""
+    before = len(reading.passed_over)
+    yield from (record for record in records if record is not None)
+    for passed in reading.passed_over[before:]:
+        log.warning("%s: the record at offset %d can't be read: %s", passed.topic, passed.offset, passed.reason)
+    del reading.passed_over[before:]
 
 
 def _header(key: str) -> Column:

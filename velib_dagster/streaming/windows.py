@@ -5,15 +5,20 @@ Sums are exact whatever the order of summation, so that a batch run again gives 
 cells and hours are views of PostgreSQL over these rows.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the name of all Spark documentation
 
+from velib_dagster.events.readable import VERSION, VERSION_HEADER
+from velib_dagster.events.records import columns
 from velib_dagster.store.columns import WINDOW_COLUMNS
 from velib_dagster.streaming.schemas import schema_of
 
+NO_SPELL: Final = "a record that is no spell"
+NEWER_VERSION: Final = "a record of a newer program"
 WINDOW: Final = "10 minutes"
 LEAST_WATERMARK_SECONDS: Final = 1800
 _OCCUPANCY_UNITS: Final = 10**12
@@ -29,12 +34,36 @@ def watermark_seconds(max_hold_seconds: int) -> int:
 
 
 def parse(kafka: DataFrame, record: type[msgspec.Struct]) -> DataFrame:
-    """Kafka's rows as rows of the record, one each; a value that is no such JSON fails the query.
+    """Kafka's rows as rows of the record, one each; a value that is no such JSON, or lacks a field, fails the query.
 
     Rows without a value only close a transaction.
     """
     value = F.from_json(F.col("value").cast("string"), schema_of(record), {"mode": "FAILFAST"})
-    return kafka.where("value IS NOT NULL").select(value.alias("record")).select("record.*")
+    rows = kafka.where("value IS NOT NULL").select(value.alias("record")).select("record.*")
+    missing = [column.name for column in columns(record) if not column.nullable]
+    return _all_right(rows, " AND ".join(f"{name} IS NOT NULL" for name in missing))
+
+
+def _all_right(rows: DataFrame, condition: str) -> DataFrame:
+    """The rows; one that does not meet the condition fails the query. What Spark would take and the archive sets aside
+    may not count here either."""
+    fails = F.raise_error(F.lit(f"{NO_SPELL}: not {condition}")).cast("boolean")
+    return rows.where(F.when(F.expr(condition), F.lit(True)).otherwise(fails))
+
+
+def readable(kafka: DataFrame, set_aside: Collection[int]) -> DataFrame:
+    """Kafka's rows without those at the offsets that the archive has set aside; one of a newer version fails the query.
+
+    The rows have their headers.
+    """
+    if set_aside:
+        kafka = kafka.where(~F.col("offset").isin(list(set_aside)))
+    version = F.expr(f"get(filter(headers, header -> header.key = '{VERSION_HEADER}'), 0).value").cast("string")
+    message = F.concat(
+        F.lit(f"{NEWER_VERSION}: version "), version, F.lit(" at offset "), F.col("offset").cast("string")
+    )
+    newer = version.isNotNull() & (version != F.lit(str(VERSION)))
+    return kafka.where(F.when(newer, F.raise_error(message).cast("boolean")).otherwise(F.lit(True)))
 
 
 def window_sums(spells: DataFrame, max_hold_seconds: int) -> DataFrame:
@@ -46,7 +75,8 @@ def window_sums(spells: DataFrame, max_hold_seconds: int) -> DataFrame:
     # Grouped by name and place, since to pick the newest of several texts keeps Spark from its generated hash
     # aggregation, which takes a third of the time.
     sums = (
-        spells.withWatermark("since", f"{watermark_seconds(max_hold_seconds)} seconds")
+        _all_right(spells, "unix_micros(until) - unix_micros(since) = seconds * 1000000")
+        .withWatermark("since", f"{watermark_seconds(max_hold_seconds)} seconds")
         .withColumn("span", F.window("since", WINDOW))
         # As a number it carries no watermark: a spell is then known, and counted, until its window is past.
         .withColumn("since", F.expr("unix_micros(since)"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from velib_dagster.archive.commit import Source
 from velib_dagster.archive.source import Record
+from velib_dagster.events.readable import Told
 from velib_dagster.events.records import Spell, encode
 
 START = datetime(2024, 11, 7, 8, 0, tzinfo=UTC)
@@ -71,7 +72,7 @@ class TopicInMemory:
         for item, poll in zip_longest(spells, polls):
             if offset % marked == marked - 1:
                 offset += 1
-            self.records.append(Record(offset, encode(item) if isinstance(item, Spell) else item, poll))
+            self.records.append(Record(offset, encode(item) if isinstance(item, Spell) else item, Told(poll)))
             offset += 1
         self.end = offset
 

@@ -182,11 +182,6 @@ def test_a_topic_that_ends_before_the_archive_is_refused(folder: Path) -> None:
         archive_topic(folder, TopicInMemory(many(50)), PARIS)
 
 
-def test_a_record_that_is_no_spell_is_named_by_its_offset(folder: Path) -> None:
-    with pytest.raises(ArchiveError, match=r"record at offset 2 of feed\.spells is no spell"):
-        archive_topic(folder, TopicInMemory([spell(), spell(), b'{"station_code": 7}']), PARIS)
-
-
 @pytest.mark.parametrize(("day", "hours"), [(date(2024, 10, 27), 25), (date(2024, 3, 31), 23), (date(2024, 11, 7), 24)])
 def test_a_day_file_holds_the_paris_day_however_long_it_is(folder: Path, day: date, hours: int) -> None:
     middle = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)

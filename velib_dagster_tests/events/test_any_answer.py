@@ -15,9 +15,10 @@ from velib_dagster.events.advance import advance, cut
 from velib_dagster.events.known import Memory, Poll, Rules, Step
 from velib_dagster.events.messages import MOST_BYTES, messages_of
 from velib_dagster.events.records import StateRecord, decode_poll, decode_spell, decode_state
+from velib_dagster.events.state_events import Left, StateEvent
 from velib_dagster.feed.answers import Answer
 from velib_dagster.feed.decode import decode
-from velib_dagster.store.upsert import Left, StateEvent, upsert_polls, upsert_states
+from velib_dagster.store.upsert import upsert_polls, upsert_states
 from velib_dagster_tests.events.test_advance import START
 
 LONG = "9" * 5000

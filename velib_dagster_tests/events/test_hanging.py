@@ -14,8 +14,8 @@ from velib_dagster.archive.writer import archive_once
 from velib_dagster.events import hanging
 from velib_dagster.events.hanging import hanging_topics
 from velib_dagster.events.memory import committed_messages, committed_reader, read_memory
-from velib_dagster.events.poll_name import poll_of
 from velib_dagster.events.producer import EventProducer, cut_running_spells, publish
+from velib_dagster.events.readable import told_by
 from velib_dagster.events.topics import TOPICS, KafkaError
 from velib_dagster.runtime.kafka import broker
 from velib_dagster.runtime.ports import with_ports
@@ -132,7 +132,7 @@ def kept(settings: Settings, name: str) -> list[tuple[str, bytes, bytes | None]]
     found: dict[tuple[str, bytes, bytes | None], None] = {}
     with committed_reader(settings) as consumer:
         for message in committed_messages(consumer, settings, settings.topic(name), 0):
-            poll = poll_of(message.headers())
+            poll = told_by(message.headers()).poll
             if poll is not None:
                 found[poll, message.key(), message.value()] = None
     return list(found)

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from velib_dagster.events.records import Absence, LastUsable, NetworkTotals, PollRecord, StateRecord, Void
+from velib_dagster.events.state_events import Left, StateEvent
 from velib_dagster.feed.reports import PollKind
 from velib_dagster.settings import Settings
 from velib_dagster.store import reads
@@ -13,9 +14,7 @@ from velib_dagster.store.columns import WINDOW_COLUMNS
 from velib_dagster.store.connect import connect
 from velib_dagster.store.upsert import (
     Connection,
-    Left,
     Progress,
-    StateEvent,
     upsert_polls,
     upsert_progress,
     upsert_windows,
