@@ -39,13 +39,13 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def up(home: Path) -> Iterator[None]:
+def up(home: Path, **environment: str) -> Iterator[None]:
     """`velib up` on the simulated feed from "everything is up" until Ctrl-C."""
     said = home.parent / "said.txt"
     with said.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "velib_dagster.cli", "up", "--feed", "simulated", "--home", str(home)],
-            env=dict(os.environ),
+            env={**os.environ, **environment},
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -100,14 +100,28 @@ def poll_a_day_ahead(home: Path) -> None:
     assert snapshot.fetched_at > datetime.now(UTC) + DAY / 2
 
 
-def test_a_new_home_has_everything_within_ten_minutes(new_home: Path) -> None:
-    with up(new_home):
-        shown = all_there_within(new_home, TEN_MINUTES)
+def demand_all_by_itself(shown: str) -> None:
     print(shown)
     assert "never" not in shown
     assert "a person" not in shown
     for name in ("station_stats", "station_forecasts", "full_station_model", "storage", "live_zone_windows"):
         assert name in shown
+
+
+def test_a_new_home_has_everything_within_ten_minutes(new_home: Path) -> None:
+    with up(new_home):
+        shown = all_there_within(new_home, TEN_MINUTES)
+    demand_all_by_itself(shown)
+
+
+def test_one_started_just_after_midnight_has_too(tmp_path: Path) -> None:
+    """Its day has hardly begun: in the feed's time zone it is between 0 and 1 o'clock."""
+    zone = next(
+        f"Etc/GMT{hours:+d}" for hours in range(-14, 13) if (datetime.now(UTC) - timedelta(hours=hours)).hour == 0
+    )
+    with up(tmp_path / "home", VELIB_TIMEZONE=zone):
+        shown = all_there_within(tmp_path / "home", TEN_MINUTES)
+    demand_all_by_itself(shown)
 
 
 @pytest.mark.parametrize("ahead", [False, True], ids=["after-a-new-start", "after-a-poll-a-day-ahead"])
