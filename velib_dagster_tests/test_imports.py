@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "simulator": {"files", "settings"},
     "feed": {"files", "homes", "masking", "settings", "store"},
     "events": {"files", "settings", "store", "feed"},
-    "streaming": {"files", "settings", "stopping", "locks", "store", "feed", "events"},
+    "streaming": {"files", "settings", "stopping", "locks", "store", "feed", "events", "archive"},
     "archive": {"files", "settings", "locks", "store", "feed", "events"},
     "statistics": {"settings", "store", "feed", "events", "archive"},
     "forecast": {"settings", "store", "feed", "events", "archive", "statistics"},

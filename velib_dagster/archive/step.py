@@ -56,7 +56,7 @@ class Step:
     def is_between_polls(self, poll: str | None) -> bool:
         """Whether no part of the poll that comes next was appended: one that comes again must be there whole or not at
         all. Behind a record of an unknown poll, more of the last one may come."""
-        return poll != self.poll and (poll is not None or self.poll is None)
+        return self.poll is None if poll is None else poll != self.poll
 
     def add(self, poll: str | None, records: Sequence[Record]) -> None:
         """Append records of one poll, of None where their writer named none, as far as they are not there yet.

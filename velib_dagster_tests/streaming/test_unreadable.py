@@ -5,10 +5,12 @@ import sys
 
 import pytest
 from confluent_kafka import Producer
+from typer.testing import CliRunner
 
 from velib_dagster.archive.errors import ArchiveError
 from velib_dagster.archive.reader import read_spells
 from velib_dagster.archive.writer import archive_once
+from velib_dagster.cli import app
 from velib_dagster.events.topics import client_config
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import connect
@@ -56,6 +58,10 @@ def test_the_job_passes_over_what_cannot_be_read_and_over_spells_once_the_archiv
     with connect(feed) as connection:
         assert newest_polls(connection) == first[::-1]
         assert [found.station_code for found in stations_now(connection)] == ["1", "2"]
+    listed = CliRunner().invoke(app, ["set-aside", "--home", str(feed.home)])
+    assert listed.exit_code == 0, listed.output
+    for topic, count in (("spells", 2), ("states", 1), ("polls", 1)):
+        assert listed.stdout.count(f"{feed.topic(topic)}  offset ") == count, listed.stdout
 
     write(feed, "spells", b"{}", {"version": b"2"})
     assert "A newer program wrote a record" in words_of_a_failure(feed)

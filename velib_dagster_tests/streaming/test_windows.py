@@ -64,8 +64,9 @@ def test_sums_do_not_depend_on_the_order_of_the_spells(spark: SparkSession) -> N
 
 def test_a_station_renamed_within_a_window_has_a_row_for_each_name(spark: SparkSession) -> None:
     (spell, *_) = spells(stations=1, minutes=10)
+    length = timedelta(seconds=spell.seconds)
     later = msgspec.structs.replace(
-        spell, since=spell.since + timedelta(seconds=spell.seconds), name="New name", zone="Zone 9"
+        spell, since=spell.since + length, until=spell.until + length, name="New name", zone="Zone 9"
     )
     rows = window_sums(parse(as_kafka(spark, [later, spell]), Spell), 660).orderBy("newest_since").collect()
     assert [(row.name, row.zone, row.seconds) for row in rows] == [
