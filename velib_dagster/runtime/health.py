@@ -23,6 +23,18 @@ STALE_SECONDS: Final = 120
 """Dagster's daemons say every 30 s that they live, the streaming job every 10 s."""
 LATE_POLLS: Final = 5
 """Intervals without a poll, by whomever, until polling counts as ill."""
+LATE_TICKS_SECONDS: Final = 300
+"""So long after its last tick, a schedule of every minute does not run."""
+_LATE_SCHEDULES: Final = """
+SELECT instigator_body::json -> 'origin' ->> 'job_name' AS name,
+       extract(epoch FROM now() AT TIME ZONE 'UTC' - max(tick.timestamp))::float AS age
+FROM instigators JOIN job_ticks tick USING (selector_id)
+WHERE instigator_type = 'SCHEDULE' AND instigators.status != 'STOPPED'
+  AND instigator_body::json -> 'job_specific_data' ->> 'cron_schedule' = '* * * * *'
+GROUP BY 1
+HAVING max(tick.timestamp) < now() AT TIME ZONE 'UTC' - make_interval(secs => %s)
+ORDER BY 1
+"""
 _DAEMONS: Final = ["SCHEDULER", "SENSOR", "QUEUED_RUN_COORDINATOR"]
 
 
@@ -75,7 +87,24 @@ def _daemon(settings: Settings) -> str | None:
         return str(error).strip()
     ages = {str(name): float(str(age)) for name, age in rows}
     silent = [name for name in _DAEMONS if ages.get(name, STALE_SECONDS) >= STALE_SECONDS]
-    return f"no sign of life for {STALE_SECONDS} s: {', '.join(silent)}" if silent else None
+    if silent:
+        return f"no sign of life for {STALE_SECONDS} s: {', '.join(silent)}"
+    return late_schedules(settings)
+
+
+def late_schedules(settings: Settings) -> str | None:
+    """Which schedules of every minute Dagster has not looked at for `LATE_TICKS_SECONDS`; None where there is none.
+
+    A tick can hang while the daemon's heartbeats go on (its code server doesn't answer). Schedules that someone has
+    stopped are no trouble.
+    """
+    try:
+        with connect(settings, database=dagster_services.database(settings)) as connection:
+            rows = connection.execute(_LATE_SCHEDULES, (LATE_TICKS_SECONDS,)).fetchall()
+    except (StoreError, psycopg.Error) as error:
+        return str(error).strip()
+    late = [f"{name} for {float(str(age)):.0f} s" for name, age in rows]
+    return f"schedules of every minute that Dagster has not looked at: {', '.join(late)}" if late else None
 
 
 def _streaming(settings: Settings) -> str | None:

@@ -5,6 +5,7 @@ Reads only; every part that can't be asked is a line, not an error.
 
 import json
 import socket
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -113,6 +114,7 @@ def platform_status(settings: Settings) -> PlatformStatus:
     last_poll, ends = _from_kafka(settings, problems)
     rows, queries, doubts = _from_postgres(settings, problems)
     problems += [_doubt(row) for row in doubts]
+    problems += _late_schedules(settings, parts)
     lag = None
     if ends is not None and rows is not None:
         reached = {topic: offsets.get("0", 0) for query in queries for topic, offsets in query.position.items()}
@@ -166,6 +168,16 @@ def _old_news(poll: PollRecord, settings: Settings) -> list[str]:
             "wrong; the first poll whose clocks agree puts it right"
         )
     return found
+
+
+def _late_schedules(settings: Settings, parts: Iterable[PartStatus]) -> list[str]:
+    from velib_dagster.runtime.health import late_schedules  # noqa: PLC0415 - with Dagster, which takes a second
+
+    up = {part.name for part in parts if part.up}
+    if settings.dagster_files is not None or not {"PostgreSQL", _PROCESSES["dagster_daemon"]} <= up:
+        return []  # told already
+    found = late_schedules(settings)
+    return [] if found is None else [found]
 
 
 def _parts(settings: Settings) -> list[PartStatus]:
