@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from velib_dagster.archive.errors import ArchiveError, ArchiveHeldError, disk_trouble
+from velib_dagster.events.records import Void
 from velib_dagster.files import sync_folder, write_atomically
 from velib_dagster.locks import HeldError, hold
 
@@ -44,8 +45,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `through` is the latest end of an archived spell. `timezone` decides which day a spell belongs to. `poll` is the
     newest poll (by the records' header) whose spells are archived, all of them: what comes of it or of an earlier one
     behind `next_offset` is there already. `unreadable` is the length of the file of records that could not be read
-    (`unreadable.py`), and `unreadable_in_a_row` how many of them came just before `next_offset`. `replacing` names days
-    whose file of that length is still `new_path`, on its way to its place.
+    (`unreadable.py`), and `unreadable_in_a_row` how many of them came just before `next_offset`. `voids` is what
+    of a clock that was ahead has been taken out. `replacing` names days whose file of that length is still `new_path`,
+    on its way to its place.
     """
 
     source: Source
@@ -57,6 +59,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     replacing: tuple[date, ...] = ()
     unreadable: FileLength = FileLength(0, 0)
     unreadable_in_a_row: int = 0
+    voids: tuple[Void, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -8,28 +8,18 @@ archive --check` and `--repair`.
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from velib_dagster.archive.commit import (
-    FileLength,
-    append,
     check_lengths,
     finish_replacing,
-    new_path,
     only_writer,
     read_commit,
-    sync_file,
-    write_commit,
 )
-from velib_dagster.archive.errors import ArchiveError, disk_trouble
 from velib_dagster.archive.reader import DayFile, committed_files, spells_of
-from velib_dagster.archive.rows import HEADER_LINE, csv_line
+from velib_dagster.archive.replace import without_rows
 from velib_dagster.events.records import Spell
-
-REMOVED_FOLDER: Final = "removed"
-"""Beside the day files: the rows that were taken out of each, kept for whoever wants to look."""
 
 
 class Doubled(msgspec.Struct, frozen=True):
@@ -55,9 +45,6 @@ def doubled_rows(folder: Path) -> Iterator[Doubled]:
 def remove_doubled_rows(folder: Path) -> list[Doubled]:
     """Write the day files that have rows too many anew without them; returns the rows, kept in `removed/` as well.
 
-    New files are whole on disk before the commit file names them, and take their places after that: whatever ends the
-    process in between, the next start of any writer finishes it.
-
     Raises:
         ArchiveHeldError: another process writes this archive.
         ArchiveError: as `doubled_rows`; a row that this program would write otherwise; a full disk, no permission.
@@ -68,19 +55,8 @@ def remove_doubled_rows(folder: Path) -> list[Doubled]:
             return []
         commit = finish_replacing(folder, commit)
         check_lengths(folder, commit)
-        removed: list[Doubled] = []
-        files = dict(commit.files)
-        for file in committed_files(folder):
-            found = [Doubled(file.day, spell, twice) for spell, twice in _judged(file) if twice is not None]
-            if found:
-                files[file.day] = _write_without(folder, file)
-                _keep(folder, file.day, found)
-                removed += found
-        if removed:
-            days = tuple(sorted({row.day for row in removed}))
-            commit = msgspec.structs.replace(commit, files=files, replacing=days)
-            write_commit(folder, commit)
-            finish_replacing(folder, commit)
+        removed = list(doubled_rows(folder))
+        without_rows(folder, commit, lambda file: ((spell, twice is None) for spell, twice in _judged(file)))
         return removed
 
 
@@ -98,39 +74,3 @@ def _judged(file: DayFile) -> Iterator[tuple[Spell, bool | None]]:
             starts.add((code, spell.since))
             ends[code] = spell.until
             yield spell, None
-
-
-def _write_without(folder: Path, file: DayFile) -> FileLength:
-    target = new_path(folder, file.day)
-    try:
-        target.unlink(missing_ok=True)
-    except OSError as error:
-        raise disk_trouble("writing", target, error) from error
-    kept, whole, rows = [HEADER_LINE], [HEADER_LINE], 0
-    for spell, doubled in _judged(file):
-        line = csv_line(spell).encode()
-        whole.append(line)
-        if doubled is None:
-            kept.append(line)
-            rows += 1
-    try:
-        before = file.path.read_bytes()[: file.length]
-    except OSError as error:
-        raise disk_trouble("reading", file.path, error) from error
-    if b"".join(whole) != before:
-        msg = f"{file.path} has rows that this program would write otherwise: it was changed; restore it from a backup"
-        raise ArchiveError(msg)
-    content = b"".join(kept)
-    append(target, content)
-    sync_file(target)
-    return FileLength(len(content), rows)
-
-
-def _keep(folder: Path, day: date, rows: list[Doubled]) -> None:
-    path = folder / REMOVED_FOLDER / f"{day.isoformat()}.csv"
-    try:
-        path.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise disk_trouble("writing", path, error) from error
-    header = b"" if path.exists() else HEADER_LINE
-    append(path, header + "".join(csv_line(row.spell) for row in rows).encode())

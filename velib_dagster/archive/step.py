@@ -17,6 +17,7 @@ from velib_dagster.archive.commit import Commit, FileLength, append, day_path, s
 from velib_dagster.archive.rows import HEADER_LINE, csv_line
 from velib_dagster.archive.source import Record
 from velib_dagster.archive.unreadable import UNREADABLE_FILE, set_aside
+from velib_dagster.archive.voids import is_void
 from velib_dagster.events.readable import Reading
 from velib_dagster.events.records import Spell, decode_spell
 
@@ -82,7 +83,7 @@ class Step:
             if value is None:
                 continue  # it only closes a transaction
             spell = self.reading.read(record.offset, value, record.told, partial(decode_spell, value))
-            if spell is not None:
+            if spell is not None and not is_void(record.offset, spell, self.done.voids):
                 found.append(spell)
         self._aside = set_aside(self._folder, self._aside, self.reading.passed_over[before:])
         return found

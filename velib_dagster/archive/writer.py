@@ -7,7 +7,7 @@ byte for byte that of an undisturbed run. Called by `velib archive` and the asse
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -34,8 +34,12 @@ from velib_dagster.archive.rows import HEADER_LINE
 from velib_dagster.archive.source import KafkaTopic, Topic
 from velib_dagster.archive.step import Step
 from velib_dagster.archive.unreadable import check_unreadable, cut_back_unreadable
+from velib_dagster.archive.voids import take_out
 from velib_dagster.events.accepted import read_accepted
+from velib_dagster.events.memory import newest_poll
 from velib_dagster.events.readable import NewerVersionError, UnreadableError
+from velib_dagster.events.records import Void
+from velib_dagster.events.topics import KafkaError
 from velib_dagster.settings import Settings
 
 STEP_ROWS: Final = 200_000
@@ -126,6 +130,8 @@ def _archive(settings: Settings, on_progress: Progress | None, accept_missing: b
             )
             raise ArchiveError(msg)
         topic.settle()
+        with KafkaTopic(settings, "polls") as polls:
+            has_polls = polls.exists()
         archived = archive_topic(
             settings.archive,
             topic,
@@ -133,11 +139,23 @@ def _archive(settings: Settings, on_progress: Progress | None, accept_missing: b
             on_progress=on_progress,
             accept_missing=accept_missing,
             accepted=read_accepted(settings).offsets.get("spells", 0),
+            voids=_voids(settings) if has_polls else (),
         )
-    with KafkaTopic(settings, "polls") as polls:
-        if polls.exists():
+    if has_polls:
+        with KafkaTopic(settings, "polls") as polls:
             mark_freezes(settings.archive, polls)
     return archived
+
+
+def _voids(settings: Settings) -> tuple[Void, ...]:
+    """What the newest poll says of a clock that was ahead."""
+    try:
+        newest = newest_poll(settings)
+    except KafkaError as error:
+        raise KafkaAwayError(str(error)) from error
+    except (UnreadableError, NewerVersionError) as error:
+        raise ArchiveError(str(error)) from error
+    return (newest.voids or ()) if newest else ()
 
 
 def archive_topic(
@@ -149,17 +167,19 @@ def archive_topic(
     accept_missing: bool = False,
     step_rows: int = STEP_ROWS,
     accepted: int = 0,
+    voids: Sequence[Void] = (),
 ) -> Archived:
     """Archive a topic's spells into a folder that this process holds (`only_writer`).
 
-    Records below the offset `accepted` may be set aside however many can't be read in a row.
+    Records below the offset `accepted` may be set aside however many can't be read in a row; `voids` are spans of time
+    whose spells don't count.
     Kafka is asked before anything is cut back, so that uncommitted rows go only where they can be read again.
     """
     commit = read_commit(folder)
     source = topic.source
     first, end = topic.bounds()
     if commit is None:
-        commit = Commit(source=source, timezone=timezone, next_offset=0)
+        commit = Commit(source=source, timezone=timezone, next_offset=0, voids=tuple(voids))
         start = _start(folder, commit, source, timezone, first, end, accept_missing)
         # Before the first row: day files without a commit file are then always a lost commit file.
         commit = msgspec.structs.replace(commit, next_offset=start)
@@ -169,6 +189,7 @@ def archive_topic(
         check_lengths(folder, commit)
         check_unreadable(folder, commit)
         start = _start(folder, commit, source, timezone, first, end, accept_missing)
+    commit = take_out(folder, commit, topic, voids)
     cut_back(folder, commit, HEADER_LINE)
     cut_back_unreadable(folder, commit)
     step = Step(folder, commit, ZoneInfo(timezone), step_rows, accepted)
