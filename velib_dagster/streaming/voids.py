@@ -6,7 +6,7 @@ What is void stands in the newest record of polls. Called by `job.py` before the
 import logging
 import shutil
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from pyspark.sql import DataFrame
@@ -33,8 +33,9 @@ def without_voids(kafka: DataFrame, voids: Sequence[Void]) -> DataFrame:
 def set_back(settings: Settings, connection: Connection, checkpoint: str) -> tuple[Void, ...]:
     """Make the windows right again where a clock was ahead; returns what is void.
 
-    Where the watermark is later than the newest usable poll, every spell until then would come too late: the
-    checkpoint goes, with the windows that never were, and the query reads the topic from its start.
+    Where the watermark is later than the newest usable poll, or will be with the next batch since windows are, every
+    spell until then would come too late: the checkpoint goes, with the windows that never were, and the query reads the
+    topic from its start.
 
     Raises:
         KafkaError: Kafka can't be reached.
@@ -43,16 +44,19 @@ def set_back(settings: Settings, connection: Connection, checkpoint: str) -> tup
     voids = (last.voids or ()) if last else ()
     if last is None or not voids or last.last_usable is None:
         return voids
-    watermark = next((row.watermark for row in progress(connection) if row.query == "windows"), None)
     newest = last.last_usable.time
-    folder = settings.checkpoints / checkpoint
-    if watermark is None or watermark <= newest + _AHEAD or not folder.exists():
+    watermark = next((row.watermark for row in progress(connection) if row.query == "windows"), None)
+    (window,) = connection.execute("SELECT max(window_start) FROM windows").fetchone() or (None,)
+    connection.rollback()  # ends what the reads began: the transaction below is one of its own
+    reached = max((time for time in (watermark, window) if isinstance(time, datetime)), default=newest)
+    if reached <= newest + _AHEAD:
         return voids
-    log.warning("the watermark %s is later than the newest poll %s: a clock was ahead; reading anew", watermark, newest)
+    log.warning("the windows reach %s, later than the newest poll %s: a clock was ahead; reading anew", reached, newest)
+    # The rows go last: as long as they are there, the next start does all of it again.
+    shutil.rmtree(settings.checkpoints / checkpoint, ignore_errors=True)
     with connection.transaction():
         connection.execute("DELETE FROM windows WHERE window_start > %s", (newest,))
         connection.execute("UPDATE stream_progress SET watermark = NULL WHERE query = 'windows'")
-    shutil.rmtree(folder)
     return voids
 
 
