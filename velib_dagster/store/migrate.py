@@ -114,7 +114,9 @@ def _connect_or_create(settings: Settings) -> psycopg.Connection[tuple[object, .
         name = settings.database
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
             connection.execute(
-                sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(sql.Identifier(name))
+                sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0").format(
+                    sql.Identifier(name)
+                )
             )
     return connect(settings)
 

@@ -160,6 +160,12 @@ def test_kafka_is_set_as_on_a_laptop(file: Compose) -> None:
     assert server["log.dir"] == server["log.dirs"] == file.services["kafka"].volumes[0].partition(":")[2]
 
 
+def test_the_order_of_text_does_not_depend_on_the_image_s_c_library(file: Compose) -> None:
+    """Another base image brings other collations, under which indexes on text would be out of order."""
+    arguments = file.services["postgres"].environment["POSTGRES_INITDB_ARGS"].split()
+    assert "--locale=C" in arguments
+
+
 def test_dagster_is_set_as_on_a_laptop() -> None:
     assert yaml.safe_load((FOLDER / "dagster.yaml").read_text()) == yaml.safe_load(dagster_services._INSTANCE)
 

@@ -45,6 +45,11 @@ def test_a_missing_database_is_made_and_migrating_again_changes_nothing(
     assert migrate(settings) == newest
     with connect(settings) as connection:
         assert connection.execute("SELECT count(*) FROM schema_version").fetchone() == (len(migrations()),)
+        # the order of text, and so every index on it, must not change with the C library
+        collation = (
+            "SELECT datlocprovider::text, datcollate, datctype FROM pg_database WHERE datname = current_database()"
+        )
+        assert connection.execute(collation).fetchone() == ("c", "C", "C")
 
 
 def test_two_migrations_at_once_are_fine(postgres_settings: Settings, fresh_feed: Callable[..., Settings]) -> None:
