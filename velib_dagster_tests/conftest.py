@@ -41,16 +41,37 @@ KEPT_VARIABLES = {"VELIB_JAVA", "VELIB_MAVEN_REPOSITORY", "VELIB_PG_BIN"}
 """Settings of the machine rather than of a platform: they stay in force under the tests."""
 
 
+HEAVY_MARKERS = {"spark", "kafka", "postgres", "browser", "platform"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with heavy tests first: the quick ones fill up what is left of the time of two processes."""
+    heavy = {item.path for item in items for marker in item.iter_markers() if marker.name in HEAVY_MARKERS}
+    items.sort(key=lambda item: item.path not in heavy)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling":
-    """Two groups for `pytest -n 2`, side by side: those that wait, and those that share the session's services."""
+    """For `pytest -n 2`: a file is run by one process, and the files that start platforms, which mostly wait, one after
+    the other by the first process, while the others share the rest. Who is done helps."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class TwoGroups(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return "platforms" if OWN_PLATFORMS & set(nodeid.split("::", maxsplit=1)[0].split("/")) else "session"
+    def starts_platforms(file: str) -> bool:
+        return bool(OWN_PLATFORMS & set(file.split("/")))
 
-    return TwoGroups(config, log)
+    class PlatformsBeside(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.split("::", maxsplit=1)[0]
+
+        def _assign_work_unit(self, node: Any) -> None:
+            first = node is self.nodes[0]
+            wanted = next((file for file in self.workqueue if starts_platforms(file) == first), None)
+            if wanted is not None:
+                self.workqueue.move_to_end(wanted, last=False)
+            super()._assign_work_unit(node)
+
+    config.option.loadscopereorder = False
+    return PlatformsBeside(config, log)
 
 
 @pytest.fixture(scope="session")
