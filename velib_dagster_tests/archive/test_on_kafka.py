@@ -97,14 +97,14 @@ PROGRAM = (
     "settings = Settings.load()\n"
     "with writer.only_writer(settings.archive), writer.KafkaTopic(settings, 'spells') as topic:\n"
     "    print('begun', flush=True)\n"
-    "    writer.archive_topic(settings.archive, topic, settings.feed.timezone, step_rows=3_000)\n"
+    "    writer.archive_topic(settings.archive, topic, settings.feed.timezone, step_rows=1_500)\n"
 )
 
 
 def test_killed_at_random_moments_and_started_again_the_archive_is_byte_for_byte_the_undisturbed_one(
     settings: Settings,
 ) -> None:
-    spells = many(120_000)
+    spells = many(60_000)
     Sender(settings).send_in_steps(spells, 5_000)
     undisturbed = beside(settings, "undisturbed")
     begun = time.monotonic()
@@ -112,7 +112,7 @@ def test_killed_at_random_moments_and_started_again_the_archive_is_byte_for_byte
     whole = time.monotonic() - begun
     chance = random.Random(3)
     killed_midway = 0
-    for _ in range(8):
+    for _ in range(5):
         with subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
             env={**os.environ, "VELIB_HOME": str(settings.home)},

@@ -46,16 +46,27 @@ class Case:
     marked: tuple[str, ...] = ()
     whole: bool = True
     """Nothing hangs once the broker is up again."""
+    seldom: bool = True
+    """Left to the long tests: one like it is tried at each change."""
 
 
 CASES = (
-    Case("producer killed before it asked for the commit", None),
-    Case("broker killed before the first mark", PREPARE_COMMIT, ALL),
+    Case("producer killed before it asked for the commit", None, seldom=False),
+    Case("broker killed before the first mark", PREPARE_COMMIT, ALL, seldom=False),
     Case("all marks lost", COMPLETE_COMMIT, (), whole=False),
-    *(Case(f"only {name} marked", PREPARE_COMMIT, (name,), whole=False) for name in ALL),
-    *(Case(f"mark of {name} lost", PREPARE_COMMIT, tuple(n for n in ALL if n != name), whole=False) for name in ALL),
+    *(Case(f"only {name} marked", PREPARE_COMMIT, (name,), whole=False, seldom=name != "spells") for name in ALL),
+    *(
+        Case(
+            f"mark of {name} lost",
+            PREPARE_COMMIT,
+            tuple(n for n in ALL if n != name),
+            whole=False,
+            seldom=name != "polls",
+        )
+        for name in ALL
+    ),
     Case("broker killed before the first mark of an abort", PREPARE_ABORT, ALL),
-    Case("all marks of an abort lost", COMPLETE_ABORT, (), whole=False),
+    Case("all marks of an abort lost", COMPLETE_ABORT, (), whole=False, seldom=False),
     *(Case(f"abort of {name} alone marked", PREPARE_ABORT, (name,), whole=False) for name in ALL),
 )
 
@@ -87,10 +98,13 @@ def feed_of(platform: Settings, number: int | str) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def broken(platform: Settings) -> Iterator[Settings]:
-    """A broker that was killed and started again, which found each case's transaction in its state."""
+def broken(platform: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """A broker that was killed and started again, which found the transaction of each case to be run in its state."""
+    wanted = {item.callspec.params.get("number") for item in request.session.items if hasattr(item, "callspec")}
     with running(broker(platform), platform.home) as child:
         for number, case in enumerate(CASES):
+            if number not in wanted:
+                continue
             settings = feed_of(platform, number)
             keep_history(settings, 8)
             with EventProducer(settings) as producer:
@@ -146,7 +160,13 @@ def kept(settings: Settings, name: str) -> list[tuple[str, bytes, bytes | None]]
     return list(found)
 
 
-@pytest.mark.parametrize("number", range(len(CASES)), ids=[case.name.replace(" ", "-") for case in CASES])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, id=case.name.replace(" ", "-"), marks=[pytest.mark.long] if case.seldom else [])
+        for number, case in enumerate(CASES)
+    ],
+)
 def test_after_any_end_of_a_transaction_each_poll_is_there_once(
     number: int, broken: Settings, undisturbed: Settings
 ) -> None:

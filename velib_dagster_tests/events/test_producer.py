@@ -94,13 +94,13 @@ def test_a_snapshot_published_twice_sends_nothing_the_second_time(feed: Settings
 
 
 def test_a_new_producer_goes_on_from_what_kafka_holds(feed: Settings, kafka_settings, fresh_feed) -> None:
-    keep_history(feed, 30)
+    keep_history(feed, 12)
     names = SnapshotStore(feed.raw).names_after(None)
     undisturbed = fresh_feed(kafka_settings)
     for settings in (feed, undisturbed):
-        keep_history(settings, 30) if settings is undisturbed else None
+        keep_history(settings, 12) if settings is undisturbed else None
     publish(undisturbed)
-    for _ in range(30):
+    for _ in range(12):
         with EventProducer(feed) as producer:
             assert producer.memory.last_poll is None or producer.memory.last_poll.snapshot in names
             next_one = producer.waiting[:1]

@@ -121,7 +121,7 @@ def test_a_state_without_an_absence_is_sent_as_before() -> None:
     assert set(sent) == set(StateRecord.__struct_fields__) - {"absent_since", "absent_until", "last_report"}
 
 
-@pytest.mark.parametrize("stations", [10_000, 30_000])
+@pytest.mark.parametrize("stations", [10_000, pytest.param(30_000, marks=pytest.mark.long)])
 def test_a_poll_record_is_of_bounded_size_whatever_is_absent(stations: int) -> None:
     before = [report(f"aaaaaaaa-0000-4000-8000-{number:012}") for number in range(stations)]
     after = [report(f"bbbbbbbb-0000-4000-8000-{number:012}") for number in range(stations)]

@@ -19,7 +19,7 @@ from velib_dagster_tests.streaming.conftest import JOB, rows, run_until_idle
 from velib_dagster_tests.streaming.recount import assert_same_windows
 from velib_dagster_tests.streaming.test_job import windows_frame
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.spark]
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.spark, pytest.mark.long]
 MINUTES = 25
 
 
@@ -44,7 +44,7 @@ def keep(settings: Settings, since: int, jump: timedelta) -> None:
 
 @pytest.mark.parametrize(
     ("jump", "watermark_too"),
-    [(timedelta(days=1), False), pytest.param(timedelta(days=3652), True, marks=pytest.mark.long)],
+    [(timedelta(days=1), False), (timedelta(days=3652), True)],
     ids=str,
 )
 def test_every_store_is_right_again(feed: Settings, jump: timedelta, watermark_too: bool) -> None:
