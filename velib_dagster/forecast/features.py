@@ -163,7 +163,7 @@ def with_rate(rows: DataFrame, rates: DataFrame, task: Task) -> DataFrame:
     joined = (
         rows.join(F.broadcast(network), "hour", "left")
         .join(F.broadcast(own), ["station", "hour"], "left")
-        .join(F.broadcast(of_day), ["station", "hour", "day"], "left")
+        .join(of_day, ["station", "hour", "day"], "left")  # grows with the days: too much for one process
         .fillna(0, ["network_n", "network_e", "n", "e", "day_n", "day_e"])
     )
     prior = "coalesce(network_e / nullif(network_n, 0), 0D)"
