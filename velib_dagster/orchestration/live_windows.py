@@ -4,7 +4,6 @@ Dagster neither starts nor stops that job: sensor `streaming_progress` reads how
 freshness turns the assets yellow, then red, when reports stop.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +22,7 @@ from velib_dagster.orchestration.shared import (
 from velib_dagster.settings import Settings
 
 if TYPE_CHECKING:
-    from velib_dagster.store.reads import QueryProgress
+    from velib_dagster.store.reads import NewestWindow, QueryProgress
 
 REPORT_EVERY: Final = timedelta(minutes=5)
 """Reports can't be deleted from Dagster's event log, 4 kB each: one a batch would fill the disk in months."""
@@ -37,31 +36,12 @@ GRAINS: Final = {
     "cell": "One row per H3 cell of resolution 8 and 10-minute window: means over the stations near each other.",
 }
 
-_NEWEST_COMPLETE: Final = """
-SELECT window_end, count(*), sum(seconds_in_service)::float / nullif(sum(seconds), 0)
-FROM {view}
-WHERE window_start = (
-    SELECT max(window_start) FROM windows
-    WHERE window_start <= (SELECT max(time) FROM polls WHERE kind IN ('usable', 'repaired')) - interval '10 minutes'
-)
-GROUP BY window_end
-"""
-
 
 class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     """The newest batch that was reported, and when."""
 
     batch_id: int = -1
     reported_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class NewestWindow:
-    """The newest complete window of one grain: its end, its rows, the share of known time in service."""
-
-    end: datetime
-    rows: int
-    in_service_share: float | None
 
 
 def live_specs(settings: Settings) -> list[dg.AssetSpec]:
@@ -119,7 +99,7 @@ def _evaluate(settings: Settings, cursor: Cursor, now: datetime) -> dg.SensorRes
         return _skip(f"batch {query.batch_id} is new; reports go out every five minutes", cursor)
     return dg.SensorResult(
         asset_events=[
-            dg.AssetMaterialization(f"live_{grain}_windows", metadata=_told(settings, query, newest.get(grain)))
+            dg.AssetMaterialization(f"live_{grain}_windows", metadata=_told(settings, query, newest[grain]))
             for grain in GRAINS
         ],
         skip_reason=f"batch {query.batch_id} reported: {query.input_rows} records",
@@ -127,31 +107,23 @@ def _evaluate(settings: Settings, cursor: Cursor, now: datetime) -> dg.SensorRes
     )
 
 
-def _read(settings: Settings) -> tuple["QueryProgress | None", dict[str, NewestWindow]]:
+def _read(settings: Settings) -> tuple["QueryProgress | None", "dict[str, NewestWindow | None]"]:
     # Not at the top: the run of each minute loads this module too, and psycopg takes a third of a second.
     import psycopg  # noqa: PLC0415
-    from psycopg import sql  # noqa: PLC0415
 
     from velib_dagster.store.connect import StoreError, connect  # noqa: PLC0415
-    from velib_dagster.store.reads import progress  # noqa: PLC0415
+    from velib_dagster.store.reads import newest_complete_window, progress  # noqa: PLC0415
 
-    newest: dict[str, NewestWindow] = {}
     try:
         with connect(settings) as connection:
             query = next((row for row in progress(connection) if row.query == QUERY), None)
-            for grain in GRAINS:
-                view = sql.Identifier(f"{grain}_windows")
-                row = connection.execute(sql.SQL(_NEWEST_COMPLETE).format(view=view)).fetchone()
-                match row:
-                    case (datetime() as end, int() as rows, float() | None as share):
-                        newest[grain] = NewestWindow(end, rows, share)
+            return query, {grain: newest_complete_window(connection, grain) for grain in GRAINS}
     except psycopg.Error as error:
         msg = f"the progress of the streaming job can't be read from {settings.database}: {error}"
         raise StoreError(msg) from error
-    return query, newest
 
 
-def _told(settings: Settings, query: "QueryProgress", newest: NewestWindow | None) -> Metadata:
+def _told(settings: Settings, query: "QueryProgress", newest: "NewestWindow | None") -> Metadata:
     metadata: Metadata = {
         "batch": query.batch_id,
         "input_rows": query.input_rows,

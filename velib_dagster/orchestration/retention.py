@@ -1,7 +1,7 @@
 """Asset `storage` and its knobs: what the job `retention` deletes each hour, so that months of minutes fit the disk.
 
-How each thing is deleted belongs to `upkeep.py` and to the raw store. Kafka deletes by the policies of its topics,
-Spark its checkpoints, Dagster its ticks (`dagster.yaml`). The archive is never touched: only it grows.
+How each thing is deleted belongs to `upkeep.py`, `store/old_rows.py` and the raw store. Kafka deletes by the policies
+of its topics, Spark its checkpoints, Dagster its ticks (`dagster.yaml`). The archive is never touched: only it grows.
 """
 
 import csv
@@ -48,8 +48,9 @@ def storage(context: dg.AssetExecutionContext, config: Retention, platform: Plat
     Never deletes from the CSV archive, nor runs of partitioned assets, nor a snapshot that is not archived.
     """
     # Not at the top: the run of each minute loads this module too, and psycopg takes a third of a second.
-    from velib_dagster.orchestration.upkeep import delete_logs, delete_rows, delete_runs  # noqa: PLC0415
+    from velib_dagster.orchestration.upkeep import delete_logs, delete_runs  # noqa: PLC0415
     from velib_dagster.store.connect import StoreError  # noqa: PLC0415
+    from velib_dagster.store.old_rows import delete_old_rows  # noqa: PLC0415
 
     settings = platform.settings()
     # A clock that has jumped must delete nothing: what the polls and the boot clock tell counts.
@@ -75,7 +76,7 @@ def storage(context: dg.AssetExecutionContext, config: Retention, platform: Plat
         "forecast_models": config.forecast_days,
     }
     try:
-        deleted = delete_rows(settings, tables, now)
+        deleted = delete_old_rows(settings, tables, now)
     except StoreError as error:
         raise dg.Failure(str(error), metadata=metadata) from error
     metadata |= {f"{table}_deleted": rows for table, rows in deleted.items()}

@@ -4,10 +4,11 @@ Each takes a connection (the read-only one will do) and returns structs; nothing
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, LiteralString, TypeVar
 
 import msgspec
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from velib_dagster.events.records import PollRecord, StationState
@@ -15,6 +16,16 @@ from velib_dagster.store.upsert import Connection
 
 Record = TypeVar("Record")
 
+_NEWEST_WINDOW: Final = """
+SELECT window_end AS "end", count(*) AS rows,
+    sum(seconds_in_service)::float / nullif(sum(seconds), 0) AS in_service_share
+FROM {view}
+WHERE window_start = (
+    SELECT max(window_start) FROM windows
+    WHERE window_start <= (SELECT max(time) FROM polls WHERE kind IN ('usable', 'repaired')) - interval '10 minutes'
+)
+GROUP BY window_end
+"""
 _NEWEST_MEANS: Final = """
 SELECT {key} AS key, {name} AS name, zone, {stations} AS stations, window_start, window_end, complete,
     seconds_in_service, bikes_mean, mechanical_mean, ebike_mean, docks_mean, occupancy_mean, empty_share, full_share
@@ -61,6 +72,14 @@ class WindowMeans(msgspec.Struct, frozen=True, kw_only=True):
     stations: int
 
 
+class NewestWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest complete window of one grain: its end, its rows, the share of known time in service."""
+
+    end: datetime
+    rows: int
+    in_service_share: float | None
+
+
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """How much the database holds, and its newest complete window."""
 
@@ -79,6 +98,15 @@ def newest_polls(connection: Connection, limit: int = 10) -> list[PollRecord]:
 def polls_set_aside(connection: Connection) -> list[PollRecord]:
     """Records of the polls that could not be processed, oldest first."""
     return _read(connection, PollRecord, "SELECT * FROM polls WHERE kind = 'set_aside' ORDER BY snapshot")
+
+
+def usable_poll_times(connection: Connection, begin: datetime, end: datetime) -> list[datetime]:
+    """Times (UTC) of the usable and repaired polls from `begin`, inclusive, to `end`, exclusive, in order."""
+    rows = connection.execute(
+        "SELECT time FROM polls WHERE kind IN ('usable', 'repaired') AND time >= %s AND time < %s ORDER BY time",
+        (begin, end),
+    ).fetchall()
+    return [time.astimezone(UTC) for (time,) in rows if isinstance(time, datetime)]
 
 
 def progress(connection: Connection) -> list[QueryProgress]:
@@ -113,6 +141,12 @@ def latest_zone_means(connection: Connection, *, zone: str | None = None, window
     return _read(connection, WindowMeans, statement, {"key": None, "zone": zone, "windows": windows})
 
 
+def newest_complete_window(connection: Connection, grain: str) -> NewestWindow | None:
+    """The network's newest complete window of a grain (station, zone, cell); None where none is complete yet."""
+    view = sql.Identifier(f"{grain}_windows")
+    return next(iter(_read(connection, NewestWindow, sql.SQL(_NEWEST_WINDOW).format(view=view))), None)
+
+
 def counts(connection: Connection) -> Counts:
     """Numbers of rows, and how far the windows are complete."""
     return _read(
@@ -131,7 +165,7 @@ def counts(connection: Connection) -> Counts:
 def _read(
     connection: Connection,
     record: type[Record],
-    statement: LiteralString,
+    statement: LiteralString | sql.Composed,
     values: Sequence[object] | dict[str, object] = (),
 ) -> list[Record]:
     with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:

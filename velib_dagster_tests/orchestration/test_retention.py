@@ -24,10 +24,11 @@ from velib_dagster.orchestration.retention import (
     storage,
 )
 from velib_dagster.orchestration.shared import STATION_EVENTS
-from velib_dagster.orchestration.upkeep import delete_logs, delete_rows, delete_runs
+from velib_dagster.orchestration.upkeep import delete_logs, delete_runs
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import connect
 from velib_dagster.store.migrate import migrate
+from velib_dagster.store.old_rows import delete_old_rows
 from velib_dagster_tests.feed.machine import Machine
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -192,7 +193,7 @@ def test_old_rows_go_by_days_before_the_newest_row_and_the_newest_of_each_stay(
             {"old": START, "new": START + timedelta(days=20)},
         )
     keep: dict[str, float] = {"station_states": 7, "absences": 7, "windows": 7, "polls": 7, "station_forecasts": 3}
-    assert delete_rows(settings, keep, datetime.now(UTC) + timedelta(days=9999)) == {
+    assert delete_old_rows(settings, keep, datetime.now(UTC) + timedelta(days=9999)) == {
         "station_states": 2,
         "absences": 1,
         "windows": 0,
@@ -243,7 +244,7 @@ def test_rows_of_a_clock_that_was_ahead_delete_nothing(
                 (f"{START + day:%Y%m%dT%H%M%SZ}-0", START + day),
             )
     keep: dict[str, float] = {"station_states": 7, "windows": 30, "polls": 7}
-    assert sum(delete_rows(settings, keep, START + timedelta(hours=1)).values()) == 0
+    assert sum(delete_old_rows(settings, keep, START + timedelta(hours=1)).values()) == 0
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=100), timedelta(days=3652)])
