@@ -1,28 +1,20 @@
 """Asset `csv_archive`: finished spells from Kafka → one CSV file a day.
 
-How they are written exactly once belongs to `archive/`; this module runs the writer once, lets `archive_checks.py`
-judge what is there, and tells.
+How they are written exactly once, and how they are checked, belongs to `archive/`; this module runs the writer once and
+shows what came of it and what the checks found.
 """
 
 import csv
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from velib_dagster.archive.checks import Finding, Part, appended, freshness, no_duplicates, no_overlap_no_hole
 from velib_dagster.archive.commit import Commit, read_commit
 from velib_dagster.archive.errors import NO_SPELL_YET, ArchiveHeldError
 from velib_dagster.events.records import CSV_HEADER
-from velib_dagster.orchestration.archive_checks import (
-    Part,
-    appended,
-    examples,
-    holes,
-    keys,
-    newest_days,
-    sequence,
-)
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import (
     CSV_ARCHIVE,
@@ -55,8 +47,6 @@ CHECKS: Final = (
         description="The newest archived spell ends no longer ago than a hold and two rounds of archiving.",
     ),
 )
-ROUNDS_SECONDS: Final = 600
-"""Two rounds of archiving of five minutes each; spells end every ten minutes at the latest."""
 HEAD_COLUMNS: Final = ("station_code", "name", "zone", "since", "until", "seconds", "bikes", "docks")
 HEAD_BYTES: Final = 8192
 
@@ -97,9 +87,9 @@ def csv_archive(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mat
     return dg.MaterializeResult(
         metadata=told(settings, archived, after, parts, seconds),
         check_results=[
-            no_duplicates(parts),
-            no_overlap_no_hole(settings, after),
-            freshness(settings, archived, datetime.now(UTC)),
+            _result("no_duplicates", no_duplicates(parts)),
+            _result("no_overlap_no_hole", no_overlap_no_hole(settings, after)),
+            _result("freshness", freshness(settings, archived, datetime.now(UTC))),
         ],
     )
 
@@ -148,65 +138,11 @@ def head_rows(part: Part) -> list[dict[str, str]]:
     return [{name: row[name] for name in HEAD_COLUMNS} for row in named[:HEAD_ROWS]]
 
 
-def no_duplicates(parts: list[Part]) -> dg.AssetCheckResult:
-    """Whether the newly archived rows have the same station and start twice."""
-    found = [sequence(keys(part)) for part in parts]
-    twice = tuple(gap for part in found for gap in part.twice)
-    spells = sum(part.spells for part in found)
-    return dg.AssetCheckResult(
-        check_name="no_duplicates",
-        passed=not twice,
-        description=f"{len(twice)} of {spells} new spells begin like another: {examples(twice)}"
-        if twice
-        else f"{spells} new spells, none twice",
-    )
-
-
-def no_overlap_no_hole(settings: Settings, commit: Commit | None) -> dg.AssetCheckResult:
-    """Whether the newest two days' spells follow one another; holes are judged by the polls that PostgreSQL has."""
-    name = "no_overlap_no_hole"
-    # Not at the top: the run of each minute loads this module too, and psycopg takes a third of a second.
-    from velib_dagster.orchestration.polls import usable_poll_times  # noqa: PLC0415
-    from velib_dagster.store.connect import StoreError  # noqa: PLC0415
-
-    parts = newest_days(settings.archive, commit) if commit else {}
-    if not parts:
-        return dg.AssetCheckResult(check_name=name, passed=True, description=NO_SPELL_YET)
-    first, day = min(parts), max(parts)
-    found = sequence(keys(*parts.values()))
-    midnight = datetime(first.year, first.month, first.day, tzinfo=settings.feed.zone_info)
-    max_hold = timedelta(seconds=settings.feed.max_hold_seconds)
-    try:
-        usable = usable_poll_times(settings, midnight - 2 * max_hold, midnight + timedelta(days=3))
-        judged = "" if usable else "; holes not judged: PostgreSQL has no usable poll of these days yet"
-    except StoreError as error:
-        usable, judged = [], f"; holes not judged: {error}"
-    unexplained = holes(found.gaps, usable, max_hold)
-    wrong = (*found.twice, *found.overlaps)
-    words = [f"{found.spells} spells up to {day}: {len(wrong)} overlaps, {len(unexplained)} holes{judged}"]
-    words += [examples(gaps) for gaps in (wrong, unexplained) if gaps]
+def _result(name: str, found: Finding) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=name,
-        passed=not wrong and not unexplained,
-        description="; ".join(words),
-        metadata={
-            "spells": found.spells,
-            "overlaps": len(wrong),
-            "holes": len(unexplained),
-            "pauses": len(found.gaps),
-        },
-    )
-
-
-def freshness(settings: Settings, archived: "Archived", now: datetime) -> dg.AssetCheckResult:
-    """Whether spells still arrive: the newest archived one ends a hold and two rounds ago at most."""
-    if archived.through is None:
-        return dg.AssetCheckResult(check_name="freshness", passed=True, description=NO_SPELL_YET)
-    age = (now - archived.through).total_seconds()
-    return dg.AssetCheckResult(
-        check_name="freshness",
-        passed=age <= settings.feed.max_hold_seconds + ROUNDS_SECONDS,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"the newest archived spell ends {age:.0f} s ago; {archived.lag} offsets wait in Kafka",
-        metadata={"age_seconds": round(age)},
+        passed=found.passed,
+        severity=dg.AssetCheckSeverity.WARN if name == "freshness" else dg.AssetCheckSeverity.ERROR,
+        description=found.words,
+        metadata=found.figures,
     )

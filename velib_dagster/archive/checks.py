@@ -1,10 +1,11 @@
 """What the CSV archive must hold: each spell once, no overlap, no hole while polls were usable.
 
-Functions over committed bytes and the times of usable polls; nothing is written. Called by `csv_archive.py`.
+Functions over committed bytes and the times of usable polls; nothing is written. `no_duplicates`, `no_overlap_no_hole`
+and `freshness` each give a `Finding`; asset `csv_archive` shows them after each run of the writer.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,13 +13,28 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from velib_dagster.archive.commit import Commit, day_path
+from velib_dagster.archive.errors import NO_SPELL_YET
 from velib_dagster.archive.rows import HEADER_LINE, utc_text
 from velib_dagster.events.records import CSV_HEADER
+from velib_dagster.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from velib_dagster.archive.writer import Archived
+
 EXAMPLES: Final = 5
+ROUNDS_SECONDS: Final = 600
+"""Two rounds of archiving of five minutes each; spells end every ten minutes at the latest."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found: whether the archive is as it must be, a sentence, and figures by name."""
+
+    passed: bool
+    words: str
+    figures: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,7 +54,7 @@ class Gap(msgspec.Struct, frozen=True):
     since: str
 
 
-class Sequence(msgspec.Struct, frozen=True):
+class Order(msgspec.Struct, frozen=True):
     """How spells follow each other, station by station."""
 
     spells: int
@@ -94,12 +110,12 @@ def _keys_of(part: Part) -> "pa.Table":
     )
 
 
-def sequence(table: "pa.Table") -> Sequence:
+def sequence(table: "pa.Table") -> Order:
     """The places where the spells of a station don't follow one another end to start."""
     from pyarrow import compute  # noqa: PLC0415 - only a run that archives needs it
 
     if table.num_rows < 2:
-        return Sequence(table.num_rows, (), (), ())
+        return Order(table.num_rows, (), (), ())
     ordered = table.sort_by([("station_code", "ascending"), ("since", "ascending"), ("until", "ascending")])
     first, second = ordered.slice(0, ordered.num_rows - 1), ordered.slice(1)
     same = compute.equal(first["station_code"], second["station_code"])
@@ -120,7 +136,7 @@ def sequence(table: "pa.Table") -> Sequence:
         )
 
     overlaps = compute.and_(ends_late, compute.invert(begins_twice))
-    return Sequence(table.num_rows, where(begins_twice), where(overlaps), where(ends_early))
+    return Order(table.num_rows, where(begins_twice), where(overlaps), where(ends_early))
 
 
 def holes(gaps: tuple[Gap, ...], usable: list[datetime], max_hold: timedelta) -> tuple[Gap, ...]:
@@ -140,3 +156,68 @@ def holes(gaps: tuple[Gap, ...], usable: list[datetime], max_hold: timedelta) ->
 def examples(gaps: tuple[Gap, ...]) -> str:
     """The first few in words."""
     return "; ".join(f"station {gap.station_code}: {gap.until} → {gap.since}" for gap in gaps[:EXAMPLES])
+
+
+def no_duplicates(parts: Sequence[Part]) -> Finding:
+    """Whether rows of the parts, those newly archived, have the same station and start twice."""
+    found = [sequence(keys(part)) for part in parts]
+    twice = tuple(gap for part in found for gap in part.twice)
+    spells = sum(part.spells for part in found)
+    words = f"{len(twice)} of {spells} new spells begin like another: {examples(twice)}"
+    return Finding(not twice, words if twice else f"{spells} new spells, none twice")
+
+
+def no_overlap_no_hole(settings: Settings, commit: Commit | None) -> Finding:
+    """Whether the newest two days' spells follow one another; holes are judged by the polls that PostgreSQL has.
+
+    Where PostgreSQL is away, or has no poll of these days, holes are not judged, and the words say so.
+    """
+    from velib_dagster.store.connect import StoreError  # noqa: PLC0415 - minute runs load this too, psycopg is slow
+
+    parts = newest_days(settings.archive, commit) if commit else {}
+    if not parts:
+        return Finding(passed=True, words=NO_SPELL_YET)
+    first, day = min(parts), max(parts)
+    found = sequence(keys(*parts.values()))
+    midnight = datetime(first.year, first.month, first.day, tzinfo=settings.feed.zone_info)
+    max_hold = timedelta(seconds=settings.feed.max_hold_seconds)
+    try:
+        usable = _usable_polls(settings, midnight - 2 * max_hold, midnight + timedelta(days=3))
+        judged = "" if usable else "; holes not judged: PostgreSQL has no usable poll of these days yet"
+    except StoreError as error:
+        usable, judged = [], f"; holes not judged: {error}"
+    unexplained = holes(found.gaps, usable, max_hold)
+    wrong = (*found.twice, *found.overlaps)
+    words = [f"{found.spells} spells up to {day}: {len(wrong)} overlaps, {len(unexplained)} holes{judged}"]
+    words += [examples(gaps) for gaps in (wrong, unexplained) if gaps]
+    return Finding(
+        not wrong and not unexplained,
+        "; ".join(words),
+        {"spells": found.spells, "overlaps": len(wrong), "holes": len(unexplained), "pauses": len(found.gaps)},
+    )
+
+
+def _usable_polls(settings: Settings, begin: datetime, end: datetime) -> list[datetime]:
+    import psycopg  # noqa: PLC0415 - as in no_overlap_no_hole
+
+    from velib_dagster.store.connect import StoreError, connect  # noqa: PLC0415
+    from velib_dagster.store.reads import usable_poll_times  # noqa: PLC0415
+
+    try:
+        with connect(settings) as connection:
+            return usable_poll_times(connection, begin, end)
+    except psycopg.Error as error:
+        msg = f"the polls of {settings.database} can't be read: {error}"
+        raise StoreError(msg) from error
+
+
+def freshness(settings: Settings, archived: "Archived", now: datetime) -> Finding:
+    """Whether spells still arrive: the newest archived one ends a hold and two rounds ago at most."""
+    if archived.through is None:
+        return Finding(passed=True, words=NO_SPELL_YET)
+    age = (now - archived.through).total_seconds()
+    return Finding(
+        age <= settings.feed.max_hold_seconds + ROUNDS_SECONDS,
+        f"the newest archived spell ends {age:.0f} s ago; {archived.lag} offsets wait in Kafka",
+        {"age_seconds": round(age)},
+    )

@@ -4,15 +4,24 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
+from velib_dagster.archive.checks import (
+    Part,
+    appended,
+    freshness,
+    holes,
+    keys,
+    newest_days,
+    no_duplicates,
+    no_overlap_no_hole,
+    sequence,
+)
 from velib_dagster.archive.commit import Commit, FileLength, Source
 from velib_dagster.archive.rows import HEADER_LINE, csv_line, utc_text
+from velib_dagster.archive.writer import Archived
 from velib_dagster.events.records import Spell
-from velib_dagster.orchestration.archive_checks import Part, appended, holes, keys, newest_days, sequence
-from velib_dagster.orchestration.csv_archive import no_overlap_no_hole
-from velib_dagster.settings import Settings
+from velib_dagster.settings import Feed, Settings
 from velib_dagster.store.connect import connect
 from velib_dagster.store.migrate import migrate
 
@@ -139,9 +148,9 @@ def test_holes_are_judged_by_the_polls_in_the_database(
     commit = Commit(source=SOURCE, timezone="UTC", next_offset=4, files={MIDNIGHT.date(): FileLength(whole.end, 4)})
     before = no_overlap_no_hole(settings, commit)
     assert before.passed
-    assert "holes not judged" in (before.description or "")
+    assert "holes not judged" in before.words
     migrate(settings)
-    assert "no usable poll of these days yet" in (no_overlap_no_hole(settings, commit).description or "")
+    assert "no usable poll of these days yet" in no_overlap_no_hole(settings, commit).words
     with connect(settings) as connection:
         for minute in (0, 20, 40, 50):
             connection.execute(
@@ -151,5 +160,24 @@ def test_holes_are_judged_by_the_polls_in_the_database(
             )
     after = no_overlap_no_hole(settings, commit)
     assert not after.passed
-    assert after.metadata["holes"] == dg.MetadataValue.int(1)
-    assert "1 holes; station 2: 2026-03-02T00:30:00Z → 2026-03-02T00:40:00Z" in (after.description or "")
+    assert after.figures["holes"] == 1
+    assert "1 holes; station 2: 2026-03-02T00:30:00Z → 2026-03-02T00:40:00Z" in after.words
+
+
+def test_new_spells_that_begin_alike_are_named(tmp_path: Path) -> None:
+    right = no_duplicates([part(tmp_path, spell("1", 0, 5), spell("1", 5, 10))])
+    assert (right.passed, right.words) == (True, "2 new spells, none twice")
+    wrong = no_duplicates([part(tmp_path, spell("1", 0, 5), spell("1", 0, 6))])
+    assert not wrong.passed
+    assert wrong.words.startswith("1 of 2 new spells begin like another: station 1: ")
+
+
+def test_the_archive_is_stale_a_hold_and_two_rounds_after_its_newest_spell(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, feed=Feed("here", ""))
+    archived = Archived(rows=0, files=(), next_offset=1, lag=3, through=at(0))
+    last = at(0) + timedelta(seconds=settings.feed.max_hold_seconds + 600)
+    assert freshness(settings, archived, last).passed
+    late = freshness(settings, archived, last + timedelta(seconds=1))
+    assert not late.passed
+    assert late.figures == {"age_seconds": settings.feed.max_hold_seconds + 601}
+    assert "3 offsets wait" in late.words
