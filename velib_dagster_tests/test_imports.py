@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "variables": {"errors", "feed_address"},
     "homes": {"errors", "feed_address", "masking"},
     "settings": {"files", "errors", "feed_address", "homes", "masking", "variables"},
+    "clock": {"settings"},
     "certificates": set(),
     "stopping": set(),
     "locks": set(),
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     "events": {"files", "settings", "store", "feed"},
     "streaming": {"files", "settings", "stopping", "locks", "store", "feed", "events", "archive"},
     "archive": {"files", "settings", "locks", "store", "feed", "events"},
-    "statistics": {"settings", "store", "feed", "events", "archive"},
+    "statistics": {"clock", "locks", "settings", "store", "feed", "events", "archive"},
     "forecast": {"settings", "store", "feed", "events", "archive", "statistics"},
 }
 EVERYTHING = {"orchestration", "definitions", "runtime", "commands", "cli"}

@@ -193,7 +193,8 @@ def backfill(
     name: ChosenName = None,
 ) -> None:
     """Send recorded answers through the very same path as the live feed, then wait until all stores hold them."""
-    from velib_dagster.runtime.backfill import backfill_recordings, check_interval, compute_statistics
+    from velib_dagster.runtime.backfill import backfill_recordings, check_interval
+    from velib_dagster.runtime.due_statistics import compute_statistics
     from velib_dagster.runtime.services import looked_after_services
 
     chosen = home or os.environ.get("VELIB_HOME")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 import dagster as dg
 import msgspec
 
+from velib_dagster.clock import local_clock
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import (
     OWNERS,
     STATION_EVENTS,
     Metadata,
-    local_clock,
     sensor_status,
     simulated_note,
 )

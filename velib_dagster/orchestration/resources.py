@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from velib_dagster.settings import LOOPBACK, Settings
+from velib_dagster.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -41,20 +41,8 @@ class Spark(dg.ConfigurableResource):  # type: ignore[type-arg]
         # Not at the top: the runs of each minute load this module too, and pyspark takes a second.
         from dagster_pyspark import LazyPySparkResource  # noqa: PLC0415
 
-        from velib_dagster.statistics.session import JVM_SETTINGS, SETTINGS  # noqa: PLC0415
+        from velib_dagster.statistics.session import local_settings  # noqa: PLC0415
 
-        config = {
-            "spark.master": self.master,
-            "spark.app.name": "velib statistics",
-            "spark.driver.memory": self.driver_memory,
-            "spark.driver.host": LOOPBACK,
-            "spark.driver.bindAddress": LOOPBACK,
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": "false",
-            "spark.sql.adaptive.enabled": "false",
-            "spark.log.level": "ERROR",
-            **SETTINGS,
-            **JVM_SETTINGS,
-        }
+        config = local_settings(self.master, self.driver_memory)
         session: SparkSession = LazyPySparkResource(spark_config=config).spark_session
         return session

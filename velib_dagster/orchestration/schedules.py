@@ -11,6 +11,7 @@ import dagster as dg
 
 from velib_dagster.archive.commit import read_commit
 from velib_dagster.archive.errors import ArchiveError
+from velib_dagster.clock import local_clock
 from velib_dagster.feed.poll import quota_spent_until
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration import jobs
@@ -22,7 +23,6 @@ from velib_dagster.orchestration.shared import (
     answers_at,
     earlier_run_going,
     failed_before,
-    local_clock,
     materialized_ago,
     not_polled,
     schedule_status,

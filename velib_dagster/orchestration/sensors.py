@@ -10,6 +10,7 @@ from typing import Final
 import dagster as dg
 import msgspec
 
+from velib_dagster.clock import local_clock
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.orchestration import jobs
 from velib_dagster.orchestration.resources import Platform
@@ -20,7 +21,6 @@ from velib_dagster.orchestration.shared import (
     answers_at,
     earlier_run_going,
     failed_before,
-    local_clock,
     sensor_status,
     text_of,
 )

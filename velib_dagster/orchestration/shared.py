@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from velib_dagster.clock import local_clock
 from velib_dagster.feed.errors import NotPolledError
 from velib_dagster.settings import Settings
 
@@ -83,13 +84,6 @@ def not_polled(settings: Settings) -> str | None:
     if settings.feed.is_polled:
         return None
     return str(NotPolledError(settings.feed.name))
-
-
-def local_clock(settings: Settings, moment: datetime) -> str:
-    """`20:14`, or `24 Nov 20:14` on another day than today, in the feed's zone of time."""
-    local = moment.astimezone(settings.feed.zone_info)
-    same_day = local.date() == datetime.now(settings.feed.zone_info).date()
-    return local.strftime("%H:%M" if same_day else "%-d %b %H:%M")
 
 
 def earlier_run_going(instance: dg.DagsterInstance, job_name: str, stuck_after: timedelta = STUCK_AFTER) -> str | None:

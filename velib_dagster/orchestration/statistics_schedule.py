@@ -1,7 +1,7 @@
 """Schedule `statistics_of_due_days`: each minute the newest days in a row whose statistics are due, as one run.
 
-Which days are due stands in `due_days.py`. One run request a tick: of several, Dagster demands a key in each, and a
-key that was used once, as by a run that failed, would block its days.
+Which days are due stands in `statistics/due_days.py`. One run request a tick: of several, Dagster demands a key in
+each, and a key that was used once, as by a run that failed, would block its days.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ from typing import Final
 import dagster as dg
 
 from velib_dagster.orchestration import jobs
-from velib_dagster.orchestration.due_days import archived_spells, due_now, newest_stretch
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import (
     FIRST_PARTITION,
@@ -22,6 +21,8 @@ from velib_dagster.orchestration.shared import (
 )
 from velib_dagster.orchestration.statistics import ASSETS, day_partitions
 from velib_dagster.settings import Settings
+from velib_dagster.statistics.due_days import archived_spells, due_now, newest_stretch
+from velib_dagster.statistics.turns import taken
 
 FIRST_PAUSE: Final = timedelta(minutes=10)
 LONGEST_PAUSE: Final = timedelta(hours=6)
@@ -42,8 +43,10 @@ def statistics_schedule() -> dg.ScheduleDefinition:
     ) -> dg.RunRequest | dg.SkipReason:
         settings = platform.settings()
         now = context.scheduled_execution_time
-        why_not = earlier_run_going(context.instance, jobs.STATISTICS, timedelta(hours=1)) or failed_before(
-            settings, context.instance, jobs.STATISTICS, now, FIRST_PAUSE, LONGEST_PAUSE
+        why_not = (
+            earlier_run_going(context.instance, jobs.STATISTICS, timedelta(hours=1))
+            or taken(settings)
+            or failed_before(settings, context.instance, jobs.STATISTICS, now, FIRST_PAUSE, LONGEST_PAUSE)
         )
         if why_not:
             return dg.SkipReason(why_not)

@@ -4,7 +4,6 @@ Only the replay server knows that the answers are old. Called by `velib backfill
 simulated home.
 """
 
-import os
 import threading
 import time
 from collections import Counter
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -32,14 +31,10 @@ from velib_dagster.feed.poll import poll_recordings
 from velib_dagster.feed.recordings import Recording, list_recordings
 from velib_dagster.feed.snapshots import SnapshotStore
 from velib_dagster.locks import HeldError, hold
-from velib_dagster.orchestration.due_days import due_now
-from velib_dagster.orchestration.statistics import ASSETS
-from velib_dagster.runtime import dagster_services
-from velib_dagster.runtime.logs import last_lines, log_path, standard_error_in
+from velib_dagster.runtime.logs import last_lines, log_path
 from velib_dagster.runtime.status import is_running
 from velib_dagster.settings import Settings, VelibError
 from velib_dagster.store.connect import StoreUnreachableError, connect
-from velib_dagster.store.days import settle
 from velib_dagster.store.reads import progress as stream_progress
 from velib_dagster.streaming.position import ends, next_offset
 
@@ -115,7 +110,7 @@ def backfill_recordings(settings: Settings, folder: Path, console: Console) -> B
     """
     recordings = list_recordings(folder, settings.feed.zone_info)
     check_interval(recordings, settings.feed.max_hold_seconds)
-    with _alone(settings), _progress(console) as progress:
+    with _alone(settings), progress_bars(console) as progress:
         planned = plan(recordings, SnapshotStore(settings.raw).times())
         done = Backfilled(recordings=len(recordings), fetched=len(planned.new), late=len(planned.late))
         _publish(settings, planned.new, done, progress)
@@ -183,28 +178,6 @@ def _publish(settings: Settings, new: Sequence[Recording], done: Backfilled, pro
     thread.join()
     # a home's own producer may have sent some of them
     progress.update(publishing, completed=len(new))
-
-
-def compute_statistics(settings: Settings, console: Console) -> int:
-    """Compute the days whose archive has grown since their statistics, as runs of Dagster; returns how many.
-
-    Raises:
-        StatisticsFailedError: one or more days failed; the others are computed.
-        ArchiveError, StoreError: the archive is damaged, or PostgreSQL is away.
-    """
-    due = due_now(settings, tuple(ASSETS), datetime.now(UTC))
-    if not due:
-        return 0
-    dagster_services.prepare(settings)
-    os.environ.update(dagster_services.environment(settings))
-    from velib_dagster.orchestration.run_days import materialize_days  # noqa: PLC0415 - it loads all definitions
-
-    with _progress(console) as progress, standard_error_in(log_path(settings.home, "spark")):
-        task = progress.add_task("statistics of days", total=len(due))
-        materialize_days(settings, due, lambda done: progress.advance(task, done))
-    with connect(settings) as connection:
-        settle(connection)
-    return len(due)
 
 
 _GOING_ON: Final = object()
@@ -318,7 +291,8 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
+def progress_bars(console: Console) -> Iterator[Progress]:
+    """One bar for each thing that goes on, until the block ends."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         yield progress

@@ -1,6 +1,6 @@
 """Writing the statistics of one day, all or nothing; a day computed again replaces itself.
 
-Which tables an asset writes stands here; how rows are computed belongs to `statistics/`, when to `orchestration/`.
+Which tables an asset writes stands here; how rows are computed, and when, belongs to `statistics/`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """Table `days_in_doubt`: days whose statistics could not be proved, and how often that was tried.
 
-When such a day is tried again stands in `orchestration/due_days.py`; what a proof is, in `statistics/proof.py`.
+When such a day is tried again stands in `statistics/due_days.py`; what a proof is, in `statistics/proof.py`.
 """
 
 from collections.abc import Collection

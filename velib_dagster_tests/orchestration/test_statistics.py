@@ -5,53 +5,32 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
 
-from velib_dagster.archive.writer import archive_topic
 from velib_dagster.definitions import build_defs
-from velib_dagster.events.records import Spell
-from velib_dagster.orchestration import jobs, run_days
-from velib_dagster.orchestration.due_days import due_now
+from velib_dagster.orchestration import jobs
 from velib_dagster.orchestration.resources import Platform, Spark
 from velib_dagster.orchestration.shared import FIRST_PARTITION, IN_DOUBT, LAST_PARTITION, failed_before
-from velib_dagster.orchestration.statistics import ASSETS, RECOUNT, TWIN, WITHIN
 from velib_dagster.settings import Settings
 from velib_dagster.statistics import proof
 from velib_dagster.statistics.days import Days
+from velib_dagster.statistics.due_days import due_now
+from velib_dagster.statistics.outcome import ASSETS, RECOUNT, TWIN, WITHIN
+from velib_dagster.statistics.turns import turn
 from velib_dagster.store.connect import connect
 from velib_dagster.store.doubts import put_in_doubt
 from velib_dagster.store.migrate import migrate
-from velib_dagster_tests.archive.parts import TopicInMemory, spell
+from velib_dagster_tests.statistics.few_days import DAY, archive, archive_four_days, at_noon, compute_wrongly, rows
 from velib_dagster_tests.store.make_days import station_day, write
 
 pytestmark = [pytest.mark.postgres, pytest.mark.spark]
-DAY = date(2024, 11, 7)
-NOON = datetime(2024, 11, 7, 11, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
 def session_of_the_tests(small: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session that the tests share instead of one more Java."""
     monkeypatch.setattr(Spark, "session", lambda _: small)
-
-
-def ten_minutes(start: datetime, code: str = "16107", bikes: int = 3, **changes: object) -> Spell:
-    values: dict[str, object] = {"bikes": bikes, "mechanical": bikes, "ebike": 0, "docks": 20 - bikes, "capacity": 20}
-    return spell(start, 600, station_code=code, **(values | changes))
-
-
-def archive(settings: Settings, *spells: Spell) -> None:
-    settings.archive.mkdir(parents=True, exist_ok=True)
-    archive_topic(settings.archive, TopicInMemory(spells), settings.feed.timezone)
-
-
-def at_noon() -> list[Spell]:
-    minutes = [NOON + timedelta(minutes=10 * n) for n in range(4)]
-    spells = [ten_minutes(at, bikes=bikes) for at, bikes in zip(minutes, (3, 0, 0, 5), strict=True)]
-    spells += [ten_minutes(at, "8026", bikes=20) for at in minutes]
-    return sorted(spells, key=lambda one: one.until)
 
 
 @pytest.fixture
@@ -78,17 +57,12 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], bool]:
     return {(one.asset_key.to_user_string(), one.check_name): one.passed for one in found}
 
 
-def rows(settings: Settings, statement: str) -> list[tuple[object, ...]]:
-    with connect(settings) as connection:
-        return connection.execute(statement.encode()).fetchall()
-
-
 def test_a_day_is_computed_proved_and_written_once_for_all_assets(settings: Settings, tmp_path: Path) -> None:
     now = datetime(2024, 11, 8, 12, tzinfo=UTC)
     migrate(settings)
     with connect(settings) as connection:
         put_in_doubt(connection, DAY, 1, "another program", "numbers differed")
-    assert due_now(settings, tuple(ASSETS), now, doubts_wait=True) == [DAY]
+    assert due_now(settings, ASSETS, now, doubts_wait=True) == [DAY]
     result = run(settings, DAY, tmp_path)
     assert result.success
     assert rows(settings, "SELECT day FROM days_in_doubt") == []
@@ -106,7 +80,7 @@ def test_a_day_is_computed_proved_and_written_once_for_all_assets(settings: Sett
     ]
     assert rows(settings, "SELECT station_code, seconds_empty FROM empty_stations") == [("16107", 1200)]
     assert rows(settings, "SELECT station_code, seconds_full FROM full_stations") == [("8026", 2400)]
-    assert due_now(settings, tuple(ASSETS), now) == []
+    assert due_now(settings, ASSETS, now) == []
 
 
 def test_a_day_without_spells_is_written_as_empty(settings: Settings, tmp_path: Path) -> None:
@@ -114,20 +88,6 @@ def test_a_day_without_spells_is_written_as_empty(settings: Settings, tmp_path: 
     assert result.success
     assert rows(settings, "SELECT count(*), sum(spells) FROM computed_days") == [(4, 0)]
     assert rows(settings, "SELECT count(*) FROM station_days") == [(0,)]
-
-
-def compute_wrongly(monkeypatch: pytest.MonkeyPatch, day: date) -> None:
-    """The DataFrame API's `bikes_seconds` of each station are 1 on that day."""
-    right = proof.compute
-
-    def wrong(*arguments: object) -> object:
-        found = right(*arguments)  # type: ignore[arg-type]
-        days = found["station_days"]
-        values = pc.if_else(pc.equal(days["day"], day), 1, days["bikes_seconds"])
-        less = days.set_column(days.column_names.index("bikes_seconds"), "bikes_seconds", values)
-        return found | {"station_days": less}
-
-    monkeypatch.setattr(proof, "compute", wrong)
 
 
 def test_a_day_in_doubt_keeps_its_old_rows_and_says_why(
@@ -150,9 +110,9 @@ def test_a_day_in_doubt_keeps_its_old_rows_and_says_why(
     assert length == (settings.archive / f"{DAY}.csv").stat().st_size
     assert str(reason).startswith(f"{TWIN}, station_days: ")
     later = datetime.now(UTC)
-    assert due_now(settings, tuple(ASSETS), later, doubts_wait=True) == []
-    assert due_now(settings, tuple(ASSETS), later + timedelta(hours=1), doubts_wait=True) == [DAY]
-    assert due_now(settings, tuple(ASSETS), later) == [DAY]
+    assert due_now(settings, ASSETS, later, doubts_wait=True) == []
+    assert due_now(settings, ASSETS, later + timedelta(hours=1), doubts_wait=True) == [DAY]
+    assert due_now(settings, ASSETS, later) == [DAY]
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         assert str(DAY) in instance.get_runs()[0].tags[IN_DOUBT]
         assert failed_before(settings, instance, jobs.STATISTICS, later, timedelta(hours=1), timedelta(hours=1)) is None
@@ -161,10 +121,7 @@ def test_a_day_in_doubt_keeps_its_old_rows_and_says_why(
 @pytest.fixture
 def four_days(settings: Settings) -> list[date]:
     """The day, a day without spells, and two more; the last ones' spells touch at midnight."""
-    midnight = datetime(2024, 11, 9, 23, tzinfo=UTC)
-    later = [ten_minutes(midnight + timedelta(minutes=10 * n), bikes=bikes) for n, bikes in enumerate((0, 0, 4), -1)]
-    archive(settings, *at_noon(), *later)
-    return [DAY + timedelta(days=n) for n in range(4)]
+    return archive_four_days(settings)
 
 
 def figures_by_day(settings: Settings) -> list[tuple[object, ...]]:
@@ -196,7 +153,7 @@ def test_a_day_among_others_in_one_run_is_the_one_it_is_alone(
         (day, seconds, spells)
         for day, seconds, spells in zip(four_days, (2400, 0, 600, 1200), (8, 0, 1, 2), strict=True)
     ]
-    assert due_now(settings, tuple(ASSETS), datetime(2024, 11, 12, 12, tzinfo=UTC)) == []
+    assert due_now(settings, ASSETS, datetime(2024, 11, 12, 12, tzinfo=UTC)) == []
     assert run(settings, four_days[3], tmp_path / "alone").success
     assert figures_by_day(settings) == together
 
@@ -214,32 +171,8 @@ def test_a_day_whose_file_cannot_be_read_is_in_doubt_and_holds_no_other_up(
     assert rows(settings, "SELECT DISTINCT day FROM computed_days ORDER BY 1") == [(d,) for d in four_days[2:]]
 
 
-@pytest.fixture
-def dagster_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    return tmp_path
-
-
-@pytest.mark.usefixtures("dagster_home")
-def test_a_day_in_doubt_holds_no_other_up_in_a_backfill(
-    settings: Settings, four_days: list[date], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    migrate(settings)
-    compute_wrongly(monkeypatch, four_days[3])
-    done: list[int] = []
-    words = f"the statistics of {four_days[2]}..{four_days[3]} failed; .* rows of {four_days[3]} stay as they were"
-    with pytest.raises(run_days.StatisticsFailedError, match=words):
-        run_days.materialize_days(settings, reversed(four_days[2:]), done.append)
-    assert done == [2]
-    assert rows(settings, "SELECT DISTINCT day FROM computed_days") == [(four_days[2],)]
-    with dg.DagsterInstance.get() as instance:
-        for asset in ASSETS:
-            assert instance.get_materialized_partitions(dg.AssetKey(asset)) == {str(four_days[2])}
-
-
 def test_a_run_that_breaks_off_tells_of_the_days_that_it_wrote(
-    settings: Settings, four_days: list[date], dagster_home: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, four_days: list[date], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proof, "SPELLS_AT_ONCE", 1)
     right = proof.read
@@ -250,11 +183,23 @@ def test_a_run_that_breaks_off_tells_of_the_days_that_it_wrote(
         return right(archive, days)
 
     monkeypatch.setattr(proof, "read", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run_days.materialize_days(settings, four_days[1:], lambda _: None)
-    assert not run(settings, four_days[1], dagster_home / "one", four_days[3]).success
-    with dg.DagsterInstance.local_temp(str(dagster_home / "one")) as instance:
+    assert not run(settings, four_days[1], tmp_path, four_days[3]).success
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         for asset in ASSETS:
             told = instance.get_materialized_partitions(dg.AssetKey(asset))
             assert told == {str(day) for day in four_days[1:3]}
     assert rows(settings, "SELECT DISTINCT day FROM computed_days ORDER BY 1") == [(day,) for day in four_days[1:3]]
+
+
+def test_a_run_beside_a_command_that_computes_is_told_so_in_words(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("velib_dagster.orchestration.statistics.PATIENCE_SECONDS", 0)
+    migrate(settings)
+    with turn(settings, 0, lambda _: None):
+        result = run(settings, DAY, tmp_path)
+    assert not result.success
+    (failure,) = (event.step_failure_data for event in result.all_events if event.is_step_failure)
+    assert failure is not None
+    assert "are being computed by another process" in str(failure.user_failure_data or failure.error)
+    assert rows(settings, "SELECT count(*) FROM computed_days") == [(0,)]

@@ -1,5 +1,6 @@
 """Which days one tick of `statistics_of_due_days` launches, judged by Dagster itself, on a real PostgreSQL."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
@@ -12,6 +13,7 @@ from velib_dagster.orchestration import jobs
 from velib_dagster.orchestration.resources import Platform
 from velib_dagster.orchestration.shared import FIRST_PARTITION, LAST_PARTITION
 from velib_dagster.settings import Settings
+from velib_dagster.statistics.turns import turn
 from velib_dagster.store.connect import connect
 from velib_dagster.store.days import TABLES, replace_day
 from velib_dagster.store.migrate import migrate
@@ -155,3 +157,10 @@ def test_postgresql_away_and_a_damaged_archive_are_words(settings: Settings, ins
     archived(settings, days_ago(1))
     Settings(home=settings.home, feed=settings.feed, ports={**settings.ports, "postgres": 9}).save()
     assert "PostgreSQL" in str(tick(settings, instance))
+
+
+def test_while_a_command_computes_nothing_is_launched(settings: Settings, instance: dg.DagsterInstance) -> None:
+    archived(settings, days_ago(1))
+    with turn(settings, 0, lambda _: None):
+        assert tick(settings, instance) == f"the statistics are being computed by process {os.getpid()}"
+    assert tick(settings, instance) == (days_ago(1), days_ago(1))

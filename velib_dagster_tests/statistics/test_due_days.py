@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from velib_dagster.orchestration.due_days import Computed, Doubt, due_days, newest_stretch
+from velib_dagster.statistics.due_days import Computed, Doubt, due_days, newest_stretch
 
 TODAY = date(2026, 3, 3)
 YESTERDAY = date(2026, 3, 2)

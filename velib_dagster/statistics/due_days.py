@@ -1,8 +1,8 @@
 """Which days' statistics are due: what the archive has against what is computed.
 
 A day is due when its file has grown since, today once an hour, a day never computed at once; a day in doubt after a
-pause that doubles with each try. Called by
-`statistics_schedule.py`; the days of the partitions are told here too.
+pause that doubles with each try. Called by `velib backfill` and by Dagster's schedule; where the days of Dagster's
+partitions begin is told here too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,8 +21,6 @@ TODAY_EVERY: Final = timedelta(minutes=55)
 """Today is computed again once it was computed so long ago: hourly, with ticks every ten minutes."""
 EMPTY_ARCHIVE_DAYS: Final = 7
 """Where nothing is archived yet, partitions begin so many days ago: history may come in by a backfill."""
-
-
 FIRST_TRY_AGAIN: Final = timedelta(hours=1)
 LAST_TRY_AGAIN: Final = timedelta(hours=24)
 """A day in doubt is tried again after an hour, two, four, … at most a day."""
