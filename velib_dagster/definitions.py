@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from velib_dagster.orchestration.computed_elsewhere import computed_elsewhere_sensor
 from velib_dagster.orchestration.csv_archive import csv_archive
 from velib_dagster.orchestration.jobs import default_jobs
 from velib_dagster.orchestration.live_windows import live_specs, streaming_progress_sensor
@@ -51,7 +52,7 @@ def build_defs(
         asset_checks=model_checks(),
         jobs=default_jobs,
         schedules=default_schedules(),
-        sensors=[new_snapshots_sensor(), streaming_progress_sensor()],
+        sensors=[new_snapshots_sensor(), streaming_progress_sensor(), computed_elsewhere_sensor()],
         resources={
             "platform": Platform(),
             "spark": Spark(),

@@ -67,7 +67,8 @@ def _newest(instance: dg.DagsterInstance, key: dg.AssetKey) -> Materialized:
     if event is None:
         return Materialized(name, None, None)
     run = instance.get_run_by_id(event.run_id) if event.run_id else None
-    by = next((run.tags[tag] for tag in _LAUNCHERS if tag in run.tags), None) if run else "streaming_progress"
+    reported_by = "streaming_progress" if name.startswith("live_") else "computed_elsewhere"
+    by = next((run.tags[tag] for tag in _LAUNCHERS if tag in run.tags), None) if run else reported_by
     return Materialized(name, datetime.fromtimestamp(event.timestamp, UTC), by)
 
 

@@ -73,6 +73,12 @@ def sensor_status() -> dg.DefaultSensorStatus:
     return dg.DefaultSensorStatus.RUNNING if automation_is_on() else dg.DefaultSensorStatus.STOPPED
 
 
+def reports_status() -> dg.DefaultSensorStatus:
+    """The state of a sensor that only reports what was done elsewhere: a platform without a feed to poll has it too."""
+    runs = os.environ.get("VELIB_AUTOMATION") in {"on", "reports"}
+    return dg.DefaultSensorStatus.RUNNING if runs else dg.DefaultSensorStatus.STOPPED
+
+
 def yield_to_polls() -> None:
     """Let heavy work of a running platform come after polls, producer and stream: this process, and its Java."""
     if automation_is_on():  # there each run has a process of its own; elsewhere it is a command's, or a test's

@@ -77,8 +77,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "DAGSTER_HOME": str(instance_home(settings)),
         "VELIB_DAGSTER_STORAGE": sqlalchemy_url(settings, database(settings)),
         "VELIB_DAGSTER_LOGS": str(instance_home(settings) / "compute_logs"),
-        # A feed without address (recordings) has nothing to poll.
-        "VELIB_AUTOMATION": "on" if settings.feed.is_polled else "off",
+        # A feed without address (recordings) has nothing to poll, and days that a command computed to report.
+        "VELIB_AUTOMATION": "on" if settings.feed.is_polled else "reports",
         "JAVA_HOME": str(java_home()),
         "PATH": _path(),
     }

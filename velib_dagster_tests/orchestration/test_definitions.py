@@ -136,10 +136,18 @@ def test_nothing_starts_by_itself_unless_a_platform_runs(
         (
             *("every_minute", "every_five_minutes", "every_hour", "statistics_of_due_days"),
             *("train_weekly", "forecast_every_ten_minutes"),
-            *("new_snapshots", "streaming_progress"),
+            *("new_snapshots", "streaming_progress", "computed_elsewhere"),
         ),
         status,
     )
+
+
+def test_where_no_feed_is_polled_only_what_was_computed_elsewhere_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELIB_AUTOMATION", "reports")
+    repository = build_defs().get_repository_def()
+    found = {*repository.schedule_defs, *repository.sensor_defs}
+    running = {d.name for d in found if d.default_status.value == "RUNNING"}
+    assert running - {"default_automation_condition_sensor"} == {"computed_elsewhere"}
 
 
 def test_each_asset_of_a_simulated_feed_says_so(tmp_path: Path) -> None:
