@@ -1,6 +1,7 @@
 """The direction of imports is the direction of the data."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,77 @@ def test_only_orchestration_knows_dagster() -> None:
 
     knowing = {p.relative_to(PACKAGE).parts[0] for p in MODULES if knows(p)}
     assert knowing <= {"orchestration", "definitions.py"}
+
+
+def test_what_runs_processes_imports_none_of_dagsters_layer() -> None:
+    """What it needs of it, it starts as a process of its own: `python -m velib_dagster.orchestration...`."""
+    layer = {"orchestration", "definitions", "commands", "cli"}
+    found = {
+        str(path.relative_to(PACKAGE)): names
+        for path in (PACKAGE / "runtime").rglob("*.py")
+        if (names := imported_parts(path) & layer)
+    }
+    assert found == {}
+
+
+SQL = re.compile(
+    r"\b(SELECT\s.+?\sFROM\s|SELECT\s+\w+\(|INSERT\s+INTO\s|DELETE\s+FROM\s|UPDATE\s+\S+\s+SET\s|TRUNCATE\s"
+    r"|(CREATE|ALTER|DROP)\s+(TABLE|VIEW|INDEX|FUNCTION|ROLE|DATABASE)\s|COPY\s+\S+\s+(FROM|TO)\s|VACUUM\b"
+    r"|WITH\s+\w+\s+AS\s*\()",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def sql_texts(source: str) -> list[str]:
+    """The string constants of a module that hold a statement of SQL; docstrings are prose."""
+    tree = ast.parse(source)
+    prose = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    texts = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            texts.append("".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            texts.append(node.value)
+    return [text for text in texts if SQL.search(text)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        '"SELECT a FROM b"',
+        '"""\nselect a,\n  b\nfrom c"""',
+        '"SELECT now()"',
+        '"DELETE " "FROM polls WHERE true"',
+        'f"SELECT {columns} FROM {table}"',
+        '"UPDATE polls SET time = now()"',
+        '"INSERT INTO polls VALUES (1)"',
+        '"COPY polls FROM STDIN"',
+        '"WITH newest AS (SELECT 1) TABLE newest"',
+        '"VACUUM (ANALYZE) polls"',
+        '"ALTER TABLE polls ADD time int"',
+    ],
+)
+def test_a_statement_of_sql_is_found_wherever_it_stands(statement: str) -> None:
+    assert sql_texts(f"X = {statement}")
+    assert sql_texts(f"def f():\n    '''Words.'''\n    return run({statement})")
+
+
+def test_prose_is_no_sql() -> None:
+    assert (
+        sql_texts('"""Which rows to select from a table."""\nX = "deleted from polls, updated with the newest"') == []
+    )
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "orchestration").rglob("*.py")), ids=lambda p: p.name)
+def test_dagsters_layer_holds_no_sql(path: Path) -> None:
+    """Statements are functions of `store/`, with a name and a docstring; here their results are shown."""
+    assert sql_texts(path.read_text(encoding="utf-8")) == []
 
 
 def test_every_module_says_what_it_holds() -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from velib_dagster.runtime.backfill import progress_bars
 from velib_dagster.runtime.java import java_home
+from velib_dagster.runtime.lock import running_platform
 from velib_dagster.runtime.logs import log_path, standard_error_in
 from velib_dagster.settings import Settings
 from velib_dagster.statistics.due_days import due_now
@@ -24,6 +25,8 @@ from velib_dagster.statistics.turns import turn
 from velib_dagster.store.connect import connect
 from velib_dagster.store.days import settle
 
+NICENESS: Final = 10
+"""Beside a running platform Spark comes after its polls."""
 PATIENCE_SECONDS: Final = 3600
 """A run of Dagster ends within half an hour, another backfill of a year later than this."""
 
@@ -48,7 +51,7 @@ def compute_statistics(settings: Settings, console: Console) -> int:
         outcomes = []
         with progress_bars(console) as progress, standard_error_in(log_path(settings.home, "spark")):
             task = progress.add_task("statistics of days", total=len(due))
-            for outcome in refresh(ours, due, _session, lambda _: None):
+            for outcome in refresh(ours, due, lambda: _session(settings), lambda _: None):
                 outcomes.append(outcome)
                 progress.advance(task)
     with connect(settings) as connection:
@@ -60,6 +63,8 @@ def compute_statistics(settings: Settings, console: Console) -> int:
     return len(due)
 
 
-def _session() -> SparkSession:
+def _session(settings: Settings) -> SparkSession:
+    if running_platform(settings) not in {None, os.getpid()}:
+        os.nice(max(0, NICENESS - os.nice(0)))
     os.environ["JAVA_HOME"] = str(java_home())
     return local_session()

@@ -36,7 +36,7 @@ PROVED = {(asset, check) for asset, checks in CHECKS_OF.items() for check in che
 def session_of_the_tests(small: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session that the tests share instead of one more Java."""
     monkeypatch.setattr(Spark, "session", lambda _: small)
-    monkeypatch.setattr(due_statistics, "_session", lambda: small)
+    monkeypatch.setattr(due_statistics, "_session", lambda _: small)
 
 
 @pytest.fixture
