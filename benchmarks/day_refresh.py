@@ -27,14 +27,15 @@ import psutil
 from psycopg import sql
 
 from velib_dagster.archive.commit import FileLength, read_commit, write_commit
-from velib_dagster.orchestration.run_days import materialize_days
-from velib_dagster.runtime import dagster_services
+from velib_dagster.runtime.java import java_home
 from velib_dagster.runtime.ports import with_ports
 from velib_dagster.runtime.postgres import server
 from velib_dagster.runtime.process import running
 from velib_dagster.settings import Feed, Settings
 from velib_dagster.simulator.days import write_days
-from velib_dagster.statistics.session import SETTINGS
+from velib_dagster.statistics.refresh import refresh as refresh_days
+from velib_dagster.statistics.session import SETTINGS, local_session
+from velib_dagster.statistics.turns import turn
 from velib_dagster.store.connect import connect
 from velib_dagster.store.days import COLUMNS, settle
 
@@ -109,8 +110,16 @@ def archive_with(source: Path, target: Path, day: date, history: int) -> None:
 
 
 def refresh(settings: Settings, day: date) -> None:
-    os.environ.update(dagster_services.environment(settings))
-    materialize_days(settings, [day], lambda _: None)
+    """As `velib backfill` ends: its Spark starts with it and ends with it."""
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - as in by_spark
+
+    os.environ["JAVA_HOME"] = str(java_home())
+    with turn(settings, 0, told) as ours:
+        (outcome,) = refresh_days(ours, [day], local_session, lambda _: None)
+    assert outcome.is_written, outcome.wrong
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        session.stop()
 
 
 def copy_history(settings: Settings, day: date, history: int) -> None:
@@ -190,7 +199,6 @@ def main() -> None:
             homes = {"1 day": short, f"{options.history + 1} days": long}
             for settings, history in zip(homes.values(), (0, options.history), strict=True):
                 archive_with(source, settings.archive, day, history)
-                dagster_services.prepare(settings)
                 refresh(settings, day)
             copy_history(long, day, options.history)
             told("both homes are ready")

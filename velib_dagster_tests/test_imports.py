@@ -1,6 +1,7 @@
 """The direction of imports is the direction of the data."""
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -143,3 +144,12 @@ def test_dagsters_layer_holds_no_sql(path: Path) -> None:
 def test_every_module_says_what_it_holds() -> None:
     silent = [str(p.relative_to(PACKAGE)) for p in MODULES if not ast.get_docstring(ast.parse(p.read_text()))]
     assert silent == []
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "benchmarks").glob("*.py")), ids=lambda p: p.name)
+def test_what_a_benchmark_takes_from_the_package_is_there(path: Path) -> None:
+    """No other test runs them."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("velib_dagster"):
+            module = importlib.import_module(node.module or "")
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
