@@ -116,7 +116,8 @@ def refresh(settings: Settings, day: date) -> None:
     os.environ["JAVA_HOME"] = str(java_home())
     with turn(settings, 0, told) as ours:
         (outcome,) = refresh_days(ours, [day], local_session, lambda _: None)
-    assert outcome.is_written, outcome.wrong
+    if not outcome.is_written:
+        sys.exit(f"{day} is in doubt: {outcome.wrong}")
     session = SparkSession.getActiveSession()
     if session is not None:
         session.stop()
