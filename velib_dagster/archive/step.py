@@ -77,13 +77,14 @@ class Step:
     def _spells(self, records: Sequence[Record]) -> list[Spell]:
         """The spells that can be read; the others go to the file of those set aside."""
         before = len(self.reading.passed_over)
+        voids = self.done.voids
         found = []
         for record in records:
             value = record.value
             if value is None:
                 continue  # it only closes a transaction
             spell = self.reading.read(record.offset, value, record.told, partial(decode_spell, value))
-            if spell is not None and not is_void(record.offset, spell, self.done.voids):
+            if spell is not None and not (voids and is_void(record.offset, spell, voids)):
                 found.append(spell)
         self._aside = set_aside(self._folder, self._aside, self.reading.passed_over[before:])
         return found
