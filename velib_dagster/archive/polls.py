@@ -10,8 +10,7 @@ import msgspec
 
 from velib_dagster.archive.errors import ArchiveError
 from velib_dagster.archive.source import KafkaTopic
-from velib_dagster.events.accepted import read_accepted
-from velib_dagster.events.readable import Reading
+from velib_dagster.events.memory import reading_of
 from velib_dagster.events.records import decode_poll
 from velib_dagster.settings import Settings
 
@@ -40,7 +39,7 @@ def usable_poll_times(settings: Settings) -> PollTimes:
             )
             raise ArchiveError(msg)
         topic.settle()
-        reading = Reading(topic.name, accepted=read_accepted(settings).offsets.get("polls", 0))
+        reading = reading_of(settings, "polls")
         first, end = topic.bounds()
         for batch in topic.read(first, end):
             for record in batch:

@@ -56,8 +56,8 @@ def take_out(folder: Path, commit: Commit, topic: Topic, voids: Sequence[Void]) 
 
 
 def _void_keys(topic: Topic, archived_below: int, voids: Sequence[Void]) -> Keys:
-    """What of the void spells was archived, as far as the topic still has them."""
-    found: Keys = Counter()
+    """What of the void spells was archived, as far as the topic still has them; one that its poll sent again, once."""
+    found: set[tuple[str, datetime, str | None]] = set()
     first, _ = topic.bounds()
     for batch in topic.read(first, min(archived_below, max(void.spells_below for void in voids))):
         for record in batch:
@@ -66,8 +66,8 @@ def _void_keys(topic: Topic, archived_below: int, voids: Sequence[Void]) -> Keys
             with suppress(msgspec.DecodeError, ValueError):  # such a record was not archived
                 spell = decode_spell(record.value)
                 if is_void(record.offset, spell, voids):
-                    found[spell.station_code, spell.since] += 1
-    return found
+                    found.add((spell.station_code, spell.since, record.told.poll))
+    return Counter((code, since) for code, since, _ in found)
 
 
 def _judged(file: DayFile, keys: Keys) -> Iterator[tuple[Spell, bool]]:

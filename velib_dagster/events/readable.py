@@ -14,8 +14,8 @@ from velib_dagster.events.records import reason_of
 from velib_dagster.settings import VelibError
 
 MOST_IN_A_ROW: Final = 3
-"""One bad value is an accident; more in a row are a fault of this program, of the disk or of Kafka, and skipping on
-would lose the data of hours."""
+"""Records, and snapshots (`set_aside.py`): one bad value is an accident; more in a row are a fault of this program, of
+the disk or of Kafka, and skipping on would lose the data of hours."""
 VERSION: Final = 1
 """Of the records that this program reads and writes. It goes up with a change that an older program would misread;
 a new field is none."""

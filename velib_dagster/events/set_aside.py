@@ -7,13 +7,13 @@ behind it is sent. Only for what would fail the same way again; reads the raw st
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
 
 from confluent_kafka import KafkaException
 
 from velib_dagster.events.advance import advance, unusable
 from velib_dagster.events.known import Memory, Poll, Rules, Step
 from velib_dagster.events.messages import Message, messages_of
+from velib_dagster.events.readable import MOST_IN_A_ROW
 from velib_dagster.events.records import reason_of
 from velib_dagster.feed.answers import Snapshot
 from velib_dagster.feed.decode import decode_snapshot
@@ -21,10 +21,6 @@ from velib_dagster.feed.errors import CorruptSnapshotError
 from velib_dagster.feed.reports import NOTHING, PollKind
 from velib_dagster.feed.snapshots import SnapshotStore, time_and_number
 from velib_dagster.settings import VelibError
-
-MOST_IN_A_ROW: Final = 3
-"""One bad value is a feed's accident; more in a row are a fault of this program or of the disk, and skipping on would
-lose the data of hours."""
 
 
 class TooManySetAsideError(VelibError):

@@ -79,6 +79,18 @@ def test_through_goes_back_and_the_rows_are_kept_aside(folder: Path) -> None:
     assert len(removed.read_text().splitlines()) == EACH + 1
 
 
+def test_void_spells_that_their_poll_sent_twice_cost_no_real_one(folder: Path) -> None:
+    chain = Chain(timedelta(days=1))
+    sent = [(spell, "20241108T081300Z-0") for spell in chain.wrong]
+    real = [(spell, "a20241108T081300Z-0") for spell in chain.again]
+    records = [*((spell, "20241107T080900Z-0") for spell in chain.before), *sent, *sent, *real]
+    topic = TopicInMemory([spell for spell, _ in records], polls=[poll for _, poll in records])
+    below = next(record.offset for record in topic.records if record.told.poll == real[0][1])
+    archive(folder, topic)
+    archive(folder, topic, Void(after=chain.void.after, until=chain.void.until, spells_below=below))
+    assert list(read_spells(folder)) == [*chain.before, *chain.again]
+
+
 class _KilledError(BaseException):
     pass
 
