@@ -20,6 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 
+from velib_dagster.archive.errors import ArchiveError
 from velib_dagster.archive.unreadable import records_set_aside
 from velib_dagster.events.kafka_security import java_security
 from velib_dagster.events.memory import reading_at
@@ -159,10 +160,19 @@ def _known(settings: Settings, connection: Connection) -> _Known:
     reached = {row.query: next_offset(row.position) for row in progress(connection)}
     return _Known(
         voids,
-        frozenset(record.offset for record in records_set_aside(settings.archive)),
+        _set_aside(settings),
         reading_at(settings, "states", reached.get("states", 0)),
         reading_at(settings, "polls", reached.get("polls", 0)),
     )
+
+
+def _set_aside(settings: Settings) -> frozenset[int]:
+    """Offsets of the spells that the archive has set aside; a damaged archive must not stop what is live."""
+    try:
+        return frozenset(record.offset for record in records_set_aside(settings.archive))
+    except ArchiveError as error:
+        log.warning("what the archive has set aside is not known: %s", error)
+        return frozenset()
 
 
 class _Job:

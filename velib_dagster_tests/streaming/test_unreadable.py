@@ -15,6 +15,7 @@ from velib_dagster.events.topics import client_config
 from velib_dagster.settings import Settings
 from velib_dagster.store.connect import connect
 from velib_dagster.store.reads import newest_polls, stations_now
+from velib_dagster.streaming import job
 from velib_dagster_tests.streaming.conftest import JOB, Sender, rows, run_until_idle
 from velib_dagster_tests.streaming.make import START, poll, spells, state
 from velib_dagster_tests.streaming.recount import assert_same_windows
@@ -36,6 +37,14 @@ def words_of_a_failure(settings: Settings) -> str:
     )  # fmt: skip
     assert result.returncode != 0
     return result.stderr
+
+
+def test_a_damaged_archive_does_not_stop_what_is_live(feed: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    assert job._set_aside(feed) == frozenset()
+    feed.archive.mkdir(parents=True, exist_ok=True)
+    (feed.archive / "commit.json").write_text("{")
+    assert job._set_aside(feed) == frozenset()
+    assert "commit.json is damaged" in caplog.text
 
 
 def test_the_job_passes_over_what_cannot_be_read_and_over_spells_once_the_archive_has_set_them_aside(
